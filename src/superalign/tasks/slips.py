@@ -12,10 +12,11 @@ whether the altered code is faulty nobody has executed.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from keyword import iskeyword
 from types import MappingProxyType
 
 import numpy as np
@@ -67,10 +68,15 @@ def _name(token: str) -> str:
 
 
 def _edits(window: tuple[str, ...], real: Sequence[str], rng: np.random.Generator) -> Iterator[tuple[str, int, tuple[str, str], tuple[str, ...], tuple[str, ...], int]]:
-    """Every edit of a window, one at a random place for each kind: kind, place, key, new tokens, new words, width."""
+    """A few edits of each kind at random places of a window: kind, place, key, new tokens, new words, width.
+
+    A wrong variable stands in the window already. An identifier that is replaced stands there still; of two of them
+    the key holds how often they occur, since the one that loses an occurrence would be a tell otherwise.
+    """
     at = [int(i) for i in rng.permutation(np.arange(2, WINDOW - 2))]
     flips = {a: [pair for pair in FLIPS if a in pair] for a in window}
-    used = sorted({token for token in window[:WINDOW] if token in SLOTS})
+    counts = Counter(token for token in window[:WINDOW] if token.isidentifier() and not iskeyword(token))
+    used = sorted(counts)
     swaps = doubles = losses = variables = operators = 0
     for i in at:
         here, following = window[i], window[i + 1]
@@ -83,10 +89,13 @@ def _edits(window: tuple[str, ...], real: Sequence[str], rng: np.random.Generato
         elif doubles < 1:
             doubles += 1
             yield "lost-doubled", i, (_name(here), f"{_name(here)} {_name(here)}"), (here, here), (real[i], real[i]), 1
-        if variables < 1 and here in SLOTS and len(used) > 1:
+        if variables < 4 and len(used) > 1 and counts[here] > (here in SLOTS):
             variables += 1
             other = str(rng.choice([token for token in used if token != here]))
-            yield "variable", i, ("ID", "ID"), (other,), (real[window.index(other)],), 1
+            key = (_name(here), _name(other))
+            if key == ("ID", "ID"):
+                key = (f"ID {counts[here]}:{counts[other]}", f"ID {counts[other] + 1}:{counts[here] - 1}")
+            yield "variable", i, key, (other,), (real[window.index(other)],), 1
         if operators < 3 and flips.get(here):
             operators += 1
             a, b = flips[here][int(rng.integers(len(flips[here])))]

@@ -1,0 +1,45 @@
+"""One door: every event, however it is written, passes here before it is stored, and again when it is verified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .claims import check_claim, check_measurement, in_distribution
+from .errors import LineageConflict, refusal
+from .firewall import check_move, check_signal, check_use
+from .state import State
+from .types import Signal, Use
+
+
+def check_event(state: State, type: str, body: Mapping[str, Any], actor: str) -> None:
+    """Raise FirewallError or LineageConflict unless this event may follow what `state` already knows.
+
+    Events that say nothing about lineage, roles or evidence pass.
+    """
+    match type:
+        case "signal":
+            check_signal(state, Signal(**body), actor)
+        case "edge":
+            check_use(state, Use(body["source"], body["target"], body["mode"]))
+        case "demote" | "promote":
+            check_move(state, body["signal"], body["role"], promote=type == "promote")
+        case "measurement":
+            check_measurement(state, body)
+            _check_printed(state, body)
+        case "claim":
+            check_claim(state, body)
+        case "genesis" if state.begun:
+            raise LineageConflict("a second genesis event: a ledger begins once")
+
+
+def _check_printed(state: State, body: Mapping[str, Any]) -> None:
+    subject = state.resolve(body["subject"])
+    if subject is None or body["in_distribution"] or not in_distribution(state, subject, body["signals"]):
+        return
+    raise refusal(
+        "R1",
+        f"{body['name']} is from a task its subject was trained on, and doesn't say in_distribution",
+        state.graph.label(subject),
+        "set in_distribution=True (ws.measure does so by itself)",
+    )

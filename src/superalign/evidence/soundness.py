@@ -1,0 +1,165 @@
+"""V0: is what is stored what was signed? Chain, signatures, types, checkpoints, the anchor, and every object."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from .canonical import Digest, is_digest
+from .errors import BadEvent, NotAllowed, Tampered, disk_errors
+from .events import GENESIS_PREV, MAX_EVENT, Event, check_author, check_body, read_entry, signature_holds
+from .findings import Finding
+from .merkle import Frontier
+from .reading import Row
+from .store import CHUNK, ObjectStore
+
+MAX_OBJECT = 64 << 30
+_RESTORE = "ask for an untouched copy of the workspace"
+_REFERENCES = {
+    "seal": "commitments",
+    "contains": "clusters",
+    "figure": "data",
+    "stage": "result",
+    "dossier": "html",
+}
+
+
+class Chain:
+    """Checks rows one after another; remembers what the next one must follow."""
+
+    def __init__(self, trusted: dict[str, str] | None) -> None:
+        self.roots: dict[Digest, int] = {}
+        """Root → sequence number, of checkpoints that hold."""
+        self.meant: list[Event] = []
+        """Events whose type, author and fields are right: only these can be interpreted."""
+        self._trusted, self._keys = trusted, trusted
+        self._prev: Digest = GENESIS_PREV
+        self._next = 0
+        self._frontier = Frontier()
+
+    def check(self, row: Row) -> tuple[Event | None, list[Finding]]:
+        """The event, if its bytes can be read at all, and everything wrong with it."""
+        seq, found = row.seq, []
+        if seq != self._next:
+            found.append(_finding(seq, f"events {self._next} to {seq - 1} are missing", _RESTORE))
+        self._next = seq + 1
+        try:
+            event = _parse(row)
+        except Tampered as error:
+            self._prev = (row.digest or b"").decode("ascii", "replace")
+            return None, [*found, _finding(seq, str(error), _RESTORE)]
+        if event.prev != self._prev:
+            found.append(
+                _finding(seq, "it doesn't follow the event before it: the chain is broken", _RESTORE)
+            )
+        self._prev = event.digest
+        found += self._check_meaning(event)
+        if event.type == "checkpoint" and not found:
+            found += self._check_checkpoint(event)
+        self._frontier.add(event.digest)
+        return event, found
+
+    def finish(self) -> Iterator[Finding]:
+        """What can only be said at the end."""
+        if self._next == 0:
+            yield Finding(seq=None, what="the ledger has no events", where="ledger.sqlite", do=_RESTORE)
+
+    def _check_meaning(self, event: Event) -> list[Finding]:
+        found = []
+        if (event.type == "genesis") != (event.seq == 0):
+            found.append(_finding(event.seq, "genesis is the first event and only the first", _RESTORE))
+        try:
+            check_author(event.type, event.actor)
+            check_body(event.type, event.body)
+        except (BadEvent, NotAllowed) as error:
+            return [*found, _finding(event.seq, str(error), "don't rely on it; ask who wrote it, and how")]
+        self.meant.append(event)
+        if event.type == "genesis" and event.seq == 0:
+            found += self._check_keys(event)
+        key = (self._keys or {}).get(event.actor)
+        if not isinstance(key, str) or not signature_holds(key, event.digest, event.signature):
+            found.append(_finding(event.seq, f"the signature isn't the {event.actor}'s", _RESTORE))
+        return found
+
+    def _check_keys(self, event: Event) -> list[Finding]:
+        if self._trusted is None:
+            self._keys = event.body["keys"]
+        elif self._trusted != event.body["keys"]:
+            return [
+                _finding(
+                    0, "the ledger's keys are not the ones you hold", "ask the owner which keys are theirs"
+                )
+            ]
+        return []
+
+    def _check_checkpoint(self, event: Event) -> list[Finding]:
+        if event.body != {"events": event.seq, "root": self._frontier.root()}:
+            return [_finding(event.seq, "the checkpoint's root isn't that of the events before it", _RESTORE)]
+        self.roots[event.body["root"]] = event.seq
+        return []
+
+
+def check_anchor(anchor: str | None, events: list[Event], roots: dict[Digest, int]) -> Iterator[Finding]:
+    """The anchor must be a checkpoint's root, or an event's digest, in this history."""
+    if anchor is None or anchor in roots or any(e.digest == anchor for e in events):
+        return
+    what = f"the anchor {anchor[:16]!r} is no checkpoint and no event of this ledger"
+    yield Finding(seq=None, what=what, where="ledger.sqlite",
+                  do="this is a shorter or another history than the one that was anchored: don't rely on it")  # fmt: skip
+
+
+def check_objects(store: ObjectStore) -> Iterator[Finding]:
+    """Every file in the store must be named by its own hash, in its own folder, and be a plain file."""
+    if not store.root.is_dir():
+        return
+    for folder in sorted(os.scandir(store.root), key=lambda e: e.name):
+        if folder.is_symlink() or not folder.is_dir():
+            yield _object(Path(folder.path), "not a folder of objects")
+            continue
+        for entry in sorted(os.scandir(folder.path), key=lambda e: e.name):
+            if entry.is_symlink() or not entry.is_file() or not is_digest(folder.name + entry.name):
+                yield _object(Path(entry.path), "not an object: objects are plain files named by their hash")
+            elif entry.stat().st_size > MAX_OBJECT:
+                yield _object(Path(entry.path), f"over {MAX_OBJECT} bytes")
+            elif _hash(Path(entry.path)) != folder.name + entry.name:
+                yield _object(Path(entry.path), "its bytes don't have the hash it is named by")
+
+
+def check_references(store: ObjectStore, events: list[Event]) -> Iterator[Finding]:
+    """Every object that an event points to must be there."""
+    nodes = {e.body["digest"] for e in events if e.type in ("node", "signal")}
+    for event in events:
+        digest = event.body.get(_REFERENCES.get(event.type, ""))
+        wanted = [digest] if is_digest(digest) else []
+        if event.type == "measurement":
+            wanted = [d for d in event.body["inputs"] if d not in nodes]
+        for digest in wanted:
+            if digest not in store:
+                yield _finding(event.seq, f"object {digest!s:.64} is missing", "ask for the whole workspace")
+
+
+def _parse(row: Row) -> Event:
+    if row.digest is None or row.signature is None or row.entry is None or len(row.entry) > MAX_EVENT:
+        raise Tampered(f"event {row.seq} has a column of the wrong kind or size")
+    try:
+        return read_entry(row.seq, row.digest.decode("ascii"), row.signature.decode("ascii"), row.entry)
+    except UnicodeDecodeError as error:
+        raise Tampered(f"event {row.seq} has a digest or signature that isn't hex") from error
+
+
+def _hash(path: Path) -> Digest:
+    hasher = hashlib.sha256()
+    with disk_errors(path, "reading an object"), path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def _finding(seq: int, what: str, do: str) -> Finding:
+    return Finding(seq=seq, what=what, where=f"event {seq}", do=do)
+
+
+def _object(path: Path, what: str) -> Finding:
+    return Finding(seq=None, what=what, where=str(path), do=_RESTORE)

@@ -1,0 +1,128 @@
+"""Sealed truth: promised by a salted commitment, opened only through the evaluator's handle, every opening logged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .canonical import Digest, canonical, is_digest
+from .commitment import commitment, salt_of
+from .errors import SealBroken, disk_errors
+from .keys import Entropy
+from .ledger import Ledger
+from .merkle import merkle_root
+from .store import ObjectStore
+
+
+class SealedStore:
+    """The `sealed/` folder: one file a seal, named by its root, mode 600."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, root: Digest, value: Mapping[str, Any]) -> None:
+        """Store one sealed value, whole or not at all."""
+        path = self._path(root)
+        with disk_errors(self.folder, "sealing"):
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            temporary = path.with_suffix(".new")
+            temporary.write_bytes(canonical(value))
+            temporary.chmod(0o600)
+            temporary.replace(path)
+
+    def read(self, root: Digest) -> dict[str, Any]:
+        """The sealed value; SealBroken if its file is gone or unreadable."""
+        path = self._path(root)
+        if not path.is_file():
+            raise SealBroken(f"the sealed file {path} is gone: restore it from a copy of the workspace")
+        try:
+            value = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise SealBroken(f"the sealed file {path} is damaged: restore it from a copy") from error
+        if not isinstance(value, dict):
+            raise SealBroken(f"the sealed file {path} is damaged: restore it from a copy")
+        return value
+
+    def _path(self, root: Digest) -> Path:
+        if not is_digest(root):
+            raise SealBroken(f"{root!r} is not a seal's root: seals are named by 64 hex digits")
+        return self.folder / f"{root}.json"
+
+
+def seal(
+    ledger: Ledger,
+    store: ObjectStore,
+    sealed: SealedStore,
+    split: str,
+    truths: Mapping[str, Any],
+    entropy: Entropy,
+) -> Digest:
+    """Commit to the truths of a split and return the root. Sealing the same truths again changes nothing."""
+    if (before := _seal_event(ledger, split)) is not None:
+        if canonical(sealed.read(before["root"])["truths"]) != canonical(truths):
+            raise SealBroken(
+                f"{split} was sealed before with other truths: use another split, or a new workspace"
+            )
+        return str(before["root"])
+    master = entropy(32).hex()
+    promised = {
+        item: commitment(item, salt_of(master.encode(), item), truth) for item, truth in truths.items()
+    }
+    root = merkle_root([promised[item] for item in sorted(promised)])
+    sealed.write(root, {"split": split, "master": master, "truths": truths})
+    body = {"split": split, "root": root, "n": len(promised), "commitments": store.put_json(promised)}
+    ledger.append("seal", body, actor="evaluator")
+    return root
+
+
+class TruthHandle:
+    """The evaluator's handle: the only way to sealed truth. Its first look at a split writes a `read` event.
+
+    On a workspace opened for reading it shows only splits whose opening is on record already.
+
+    >>> ws.evaluator().truth("slips/validation", "i3")   # doctest: +SKIP
+    """
+
+    def __init__(self, ledger: Ledger, store: ObjectStore, sealed: SealedStore) -> None:
+        self._ledger, self._store, self._sealed = ledger, store, sealed
+        self._open: dict[str, dict[str, Any]] = {}
+
+    def truths(self, split: str) -> dict[str, Any]:
+        """Every truth of the split, checked against what was committed; SealBroken if anything differs."""
+        if split not in self._open:
+            event = _seal_event(self._ledger, split)
+            if event is None:
+                raise SealBroken(f"nothing is sealed under {split!r}: seal it first with ws.seal")
+            value = self._sealed.read(event["root"])
+            _check_commitments(event, value, self._store)
+            body = {"split": split, "root": event["root"], "n": event["n"]}
+            if self._ledger.keyring is not None or all(e.body != body for e in self._ledger.events("read")):
+                self._ledger.append("read", body, actor="evaluator")
+            self._open[split] = value["truths"]
+        return dict(self._open[split])
+
+    def truth(self, split: str, item_id: str) -> Any:
+        """One item's truth; SealBroken if the split has no such item."""
+        truths = self.truths(split)
+        if item_id not in truths:
+            raise SealBroken(f"{split} has no sealed item {item_id!r}: check the split and the id")
+        return truths[item_id]
+
+
+def _seal_event(ledger: Ledger, split: str) -> dict[str, Any] | None:
+    return next((e.body for e in ledger.events("seal") if e.body["split"] == split), None)
+
+
+def _check_commitments(event: Mapping[str, Any], value: Mapping[str, Any], store: ObjectStore) -> None:
+    master, truths = str(value.get("master")).encode(), value.get("truths", {})
+    found = {item: commitment(item, salt_of(master, item), truth) for item, truth in truths.items()}
+    promised = store.get_json(event["commitments"])
+    if found != promised or merkle_root([found[item] for item in sorted(found)]) != event["root"]:
+        changed = sorted({i for i in {*found, *promised} if found.get(i) != promised.get(i)})
+        raise SealBroken(
+            f"{len(changed)} truths of {event['split']} differ from what was sealed (first: "
+            f"{changed[:1]}): restore "
+            "sealed/ from a copy of the workspace"
+        )

@@ -1,0 +1,68 @@
+"""Linear heads on frozen features: the antisymmetric logistic regression of pair comparisons.
+
+A pair's feature is the difference first − second, so a head without bias answers P(first is sound), and swapping the
+two swaps the answer. Fitted by full-batch Adam from zero with a cosine schedule, on hard or soft labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+Target = Callable[[torch.Tensor, float], torch.Tensor]
+"""(logits, progress in [0, 1]) → targets in [0, 1], for losses whose labels follow the student."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearHead:
+    """Weights of a fitted head and the scale its features are divided by."""
+
+    weight: np.ndarray
+    scale: np.ndarray
+
+    def logits(self, differences: np.ndarray) -> np.ndarray:
+        """Log-odds that the first of each pair is sound, shape (pairs,)."""
+        return np.asarray((differences / self.scale) @ self.weight, dtype=np.float64)
+
+    def probabilities(self, differences: np.ndarray) -> np.ndarray:
+        """P(first is sound), shape (pairs,)."""
+        return 1 / (1 + np.exp(-np.clip(self.logits(differences), -30, 30)))
+
+
+def fit_head(
+    differences: np.ndarray,
+    labels: np.ndarray,
+    *,
+    l2: float = 0.003,
+    weights: np.ndarray | None = None,
+    target: Target | None = None,
+    steps: int = 80,
+    rate: float = 0.05,
+) -> LinearHead:
+    """Fit a head on (pairs, features) differences and labels P(first is sound).
+
+    `weights` (pairs,) scale each pair's loss; `target` replaces the labels as training goes on.
+    Raises ValueError for empty or NaN input.
+    """
+    if len(labels) == 0 or not (np.isfinite(differences).all() and np.isfinite(labels).all()):
+        raise ValueError(f"cannot fit a head on {len(labels)} labels: empty, or NaN among features or labels")
+    scale = differences.std(axis=0) + 1e-6
+    x = torch.tensor(differences / scale, dtype=torch.float32)
+    y = torch.tensor(labels, dtype=torch.float32)
+    w = torch.ones_like(y) if weights is None else torch.tensor(weights, dtype=torch.float32)
+    beta = torch.zeros(x.shape[1], requires_grad=True)
+    optimiser = torch.optim.Adam([beta], lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    for step in range(steps):
+        logits = x @ beta
+        goal = y if target is None else target(logits.detach(), step / steps)
+        losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, goal, reduction="none")
+        loss = (w * losses).sum() / w.sum() + l2 * beta.square().sum() / 2
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    return LinearHead(weight=beta.detach().numpy().astype(np.float64), scale=scale)
