@@ -2,6 +2,7 @@
 
 from .canonical import Digest, canonical, is_digest, sha256
 from .errors import (
+    RULES,
     AboveItsRole,
     BadEvent,
     DiskFull,
@@ -52,6 +53,7 @@ __all__ = [
     "MODES",
     "PRINCIPALS",
     "ROLES",
+    "RULES",
     "TYPES",
     "AboveItsRole",
     "BadEvent",

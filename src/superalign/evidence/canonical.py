@@ -31,7 +31,7 @@ def sha256(data: bytes) -> Digest:
 
 
 def plain(value: object, *, depth: int = 0) -> Any:
-    """The value as plain JSON types: tuples become lists, NumPy scalars numbers; BadEvent where that's impossible.
+    """The value as plain JSON types: tuples become lists, NumPy scalars numbers; else BadEvent.
 
     >>> plain({"a": (1, 2)})
     {'a': [1, 2]}

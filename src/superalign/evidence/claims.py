@@ -17,7 +17,7 @@ from .types import ROLES, family
 def check_measurement(state: State, body: Mapping[str, Any], *, late: bool = False) -> None:
     """Raise unless the measurement's signals may judge its subject in the role it claims.
 
-    A subject that is a sealed alias passes here with its signals checked; it is checked again, resolved, in a claim.
+    A subject that is a sealed alias passes with only its signals checked, and is checked in full in a claim.
     `late` asks again after the fact: roles and selection may have moved on since, descent may not.
     """
     subject = state.resolve(body["subject"])
@@ -78,7 +78,7 @@ def fit_tasks(state: State, subject: Digest) -> set[str]:
 
 
 def in_distribution(state: State, subject: Digest, signals: Iterable[Digest]) -> bool:
-    """True when every signal is from a task that the subject was trained on: held-out clusters, the same task."""
+    """True when every signal is from a task the subject was trained on: other clusters, the same task."""
     trained = fit_tasks(state, subject)
     tasks = {family(state.signals[s].family).task for s in signals if s in state.signals}
     return bool(tasks) and tasks <= trained
@@ -192,7 +192,7 @@ def _measurement(state: State, seq: int) -> Mapping[str, Any]:
 def _check_carries(
     state: State, body: Mapping[str, Any], measured: Mapping[str, Any], seq: int, *, late: bool
 ) -> None:
-    """One measurement under a claim: signals named, role high enough, and the firewall again, aliases resolved."""
+    """One measurement under a claim: signals named, role high enough, and the firewall again."""
     if not measured["signals"]:
         raise refusal(
             "R5",

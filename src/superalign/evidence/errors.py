@@ -1,4 +1,4 @@
-"""What can go wrong, each with one sentence: what, where, what to do. The command line prints it and exits 1."""
+"""What can go wrong, each in one sentence: what, where, what to do. The CLI prints it and exits 1."""
 
 from __future__ import annotations
 
@@ -150,7 +150,13 @@ def sqlite_errors(place: Path) -> Iterator[None]:
 
 
 def _sentence(error: sqlite3.Error, place: Path) -> SuperalignError:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if extended == sqlite3.SQLITE_READONLY_ROLLBACK:
+        return Unwritable(
+            f"the ledger {place} was left mid-write by a process that was killed: run the pipeline on it once, "
+            "which puts it right, or `superalign verify`, which checks a copy"
+        )
+    code = extended & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return DiskFull(
             f"no space left while writing the ledger {place}: free some space and run the same command "

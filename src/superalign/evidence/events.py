@@ -1,4 +1,4 @@
-"""An event: who may write which type, what its body must hold, and the exact bytes that are hashed and signed."""
+"""An event: who may write which type, what its body holds, and the exact bytes hashed and signed."""
 
 from __future__ import annotations
 
@@ -45,12 +45,14 @@ class Kind(NamedTuple):
 _MAKERS = ("trainer", "evaluator", "researcher", "notary")
 _SIGNERS = ("trainer", "evaluator", "reviewer")
 _MEASURED = {
-    "name": str, "title": str, "value": "number", "low": "number", "high": "number", "level": "number", "n": int,
-    "clusters": int, "unit": str, "subject": str, "signals": "digests", "role": ROLES, "tried": int, "tags": dict,
-    "cost": dict, "inputs": "digests", "white_box": bool, "in_distribution": bool, "isolation": str, "note": str,
+    "name": str, "title": str, "value": "number", "low": "number", "high": "number", "level": "number",
+    "n": int, "clusters": int, "unit": str, "subject": str, "signals": "digests", "role": ROLES, "tried": int,
+    "tags": dict, "cost": dict, "inputs": "digests", "white_box": bool, "in_distribution": bool,
+    "isolation": str, "note": str,
 }  # fmt: skip
 _CLAIMED = {
-    "text": str, "verdict": VERDICTS, "subject": str, "measurements": "seqs", "defeaters": "texts", "tags": dict,
+    "text": str, "verdict": VERDICTS, "subject": str, "measurements": "seqs",
+    "defeaters": "texts", "tags": dict,
 }  # fmt: skip
 
 TYPES: Mapping[str, Kind] = {
@@ -108,8 +110,10 @@ def signed_bytes(digest: Digest) -> bytes:
 
 
 def signature_holds(key: str, digest: Digest, signature: str) -> bool:
-    """True when `signature` (hex) is that key's over that digest; False for anything malformed."""
+    """True when `signature` (lowercase hex) is that key's over that digest; False for anything malformed."""
     try:
+        if bytes.fromhex(signature).hex() != signature:  # fromhex also takes capitals and blanks
+            return False
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
         public.verify(bytes.fromhex(signature), signed_bytes(digest))
     except (ValueError, InvalidSignature):

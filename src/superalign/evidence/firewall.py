@@ -1,4 +1,4 @@
-"""The firewall at plan and load time: may this source go into that target? Rules R1–R6 are in docs/ledger.md."""
+"""The firewall at plan and load time: may this go into that? The rules are in docs/ledger.md."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def add_planned(state: State, use: Use) -> None:
 def check_use(state: State, use: Use) -> None:
     """Raise the rule's FirewallError unless `use.source` may go into `use.target` by `use.mode`.
 
-    What is checked is what the edge would carry into a model or a session: data and signals may be derived from
-    anything, since the taint goes along and is stopped where it would reach a model.
+    Checked is what the edge would carry into a model or a session. Data and signals may be derived from
+    anything: the taint goes along, and is stopped where it would reach a model.
     """
     graph = state.graph
     for end, digest in (("source", use.source), ("target", use.target)):
@@ -67,7 +67,7 @@ def _check_token(state: State, use: Use, token: Token, after: Token) -> None:
 
 
 def _check_role(state: State, token: Token, after: Token, target: Node, path: TaintPath) -> None:
-    """R4 (R6 for tools): fitting needs train, selecting at most validation, a session reads anything but test."""
+    """R4 (R6 for tools): fitting needs train; selecting and reading, at most validation."""
     role = state.role_of(token.family)
     highest = {"fit": "train", "holds": "train", "select": "validation", "read": "validation"}[after.how]
     if ROLES.index(role) <= ROLES.index(highest):

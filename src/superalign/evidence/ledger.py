@@ -1,4 +1,4 @@
-"""The ledger: an append-only, hash-chained, signed list of events in one SQLite file. Format: docs/ledger.md."""
+"""The ledger: an append-only, hash-chained, signed list of events in SQLite. Format: docs/ledger.md."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Ledger:
         self.guard: Callable[[Event], None] | None = None
         """Called with each event before it is stored; what it raises keeps the event out."""
         self.epoch = 0
-        """Grows when a transaction is rolled back: whatever was folded from the events must be folded again."""
+        """Grows when a transaction is rolled back: what was folded from the events must be folded again."""
         with sqlite_errors(path):
             self._events = _read_all(connection, path)
 
@@ -81,8 +81,8 @@ class Ledger:
     def append(self, type: str, body: Mapping[str, Any], *, actor: str) -> Event:
         """Sign and store one event; durable on return, unless inside `transaction()`.
 
-        Raises BadEvent or NotAllowed before anything is written, KeyMissing without the actor's key, DiskFull,
-        WorkspaceLocked or Unwritable when the file can't take it.
+        Raises BadEvent or NotAllowed before anything is written, KeyMissing without the actor's key, and
+        DiskFull, WorkspaceLocked or Unwritable when the file can't take it.
         """
         check_author(type, actor)
         plain_body = plain(body)

@@ -1,8 +1,8 @@
 """Lineage: nodes, edges and what flows along them, folded from the events and from nothing else.
 
-Each node carries a set of tokens (family, how, tool). Adding an edge pushes the source's tokens through it, and on
-through everything behind it, until nothing is new; so taint is always up to date and a question costs a look-up.
-The table of what passes which edge is in docs/ledger.md.
+Each node carries a set of tokens (family, how, tool). Adding an edge pushes the source's tokens through it,
+and on through everything behind it, until nothing is new; so taint is always up to date, and a question costs
+a look-up. The table of what passes which edge is in docs/ledger.md.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def read_rows(path: Path) -> Iterator[Row | Finding]:
 
 
 def _rows_after_rollback(path: Path) -> Iterator[Row | Finding]:
-    """Read the file; where its writer was killed mid-write, roll back on a copy, since this one isn't ours."""
+    """Read the file; where its writer was killed mid-write, roll back on a copy: this one isn't ours."""
     try:
         with closing(_connect(path, "ro")) as db:
             db.execute("BEGIN")

@@ -1,4 +1,4 @@
-"""V1: the firewall again, from the ledger alone: each event on what came before, each claim on what came after."""
+"""V1: the firewall again, from the ledger alone: events on what came before, claims on what came after."""
 
 from __future__ import annotations
 

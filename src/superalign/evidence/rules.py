@@ -1,4 +1,4 @@
-"""One door: every event, however it is written, passes here before it is stored, and again when it is verified."""
+"""One door: every event passes here before it is stored, and again when it is verified."""
 
 from __future__ import annotations
 

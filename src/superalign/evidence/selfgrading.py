@@ -1,4 +1,4 @@
-"""R3, no self-grading: a grader takes nothing from the candidate, and shares no training with it after their bases."""
+"""R3, no self-grading: a grader takes nothing from the candidate and shares no training with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ALL = ("fit", "contains", "select", "read")
 def check_self_grading(state: State, subject: Digest, signal: Digest, *, white_box: bool) -> None:
     """Raise R3 unless the grader `signal` is independent of the candidate `subject`.
 
-    Labels by construction have no ancestors and pass at once. Common ancestors at or before a declared base are
+    Labels by construction have no ancestors and pass at once. Common ancestors up to a declared base are
     allowed; so is reading the candidate's activations, if the measurement says `white_box`.
     """
     graph = state.graph

@@ -1,4 +1,4 @@
-"""V0: is what is stored what was signed? Chain, signatures, types, checkpoints, the anchor, and every object."""
+"""V0: is what is stored what was signed? Chain, signatures, types, checkpoints, anchor, objects."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def check_anchor(anchor: str | None, events: list[Event], roots: dict[Digest, in
     if anchor is None or anchor in roots or any(e.digest == anchor for e in events):
         return
     what = f"the anchor {anchor[:16]!r} is no checkpoint and no event of this ledger"
-    yield Finding(seq=None, what=what, where="ledger.sqlite",
-                  do="this is a shorter or another history than the one that was anchored: don't rely on it")  # fmt: skip
+    do = "this is a shorter or another history than the one that was anchored: don't rely on it"
+    yield Finding(seq=None, what=what, where="ledger.sqlite", do=do)
 
 
 def check_objects(store: ObjectStore) -> Iterator[Finding]:

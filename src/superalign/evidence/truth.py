@@ -1,4 +1,4 @@
-"""Sealed truth: promised by a salted commitment, opened only through the evaluator's handle, every opening logged."""
+"""Sealed truth: promised by salted commitment, opened only by the evaluator's handle, and logged."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class Claim:
     measurements: tuple[int, ...]
     defeaters: tuple[str, ...] = ()
     tags: Mapping[str, Number] = field(default_factory=dict)
-    """{"scope": "in-distribution"} when no measurement is from another task; {"role": "dev"} for a weaker claim."""
+    """{"scope": "in-distribution"} when none is from another task; {"role": "dev"} for a weaker claim."""
 
     def __post_init__(self) -> None:
         _one_of("verdict", self.verdict, VERDICTS)
@@ -152,7 +152,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaintPath:
-    """How a family reached a node: `how` is holds, fit, select or read; steps run from the node to the origin."""
+    """How a family reached a node (holds, fit, select or read); steps run from the node to the origin."""
 
     family: str
     how: str

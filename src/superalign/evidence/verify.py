@@ -1,6 +1,6 @@
-"""`verify`: what an auditor runs on a stranger's workspace. Read-only, size-capped, offline; nothing is trusted.
+"""`verify`: what an auditor runs on a stranger's workspace: read-only, capped, offline, trusting nothing.
 
-V0 checks form: schema, canonical bytes, chain, signatures, types, checkpoints, objects. V1 runs the firewall again.
+V0 checks form: schema, canonical bytes, chain, signatures, types, checkpoints, objects. V1 runs the firewall.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_FINDINGS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """What was found. `ok` means: nothing wrong at this level; `anchored`, that an outside anchor was met too."""
+    """What was found. `ok`: nothing wrong at this level. `anchored`: an outside anchor was met too."""
 
     ok: bool
     level: int
@@ -42,7 +42,7 @@ class VerifyReport:
         if not self.ok:
             return f"{len(self.findings)} findings: don't rely on this workspace"
         if not self.anchored:
-            return "self-consistent only: no anchor was given, so a shorter or rewritten history can't be excluded"
+            return "self-consistent only: without an anchor, a shorter or rewritten history isn't excluded"
         return "consistent with the anchor: nothing before it was changed"
 
 
@@ -52,7 +52,8 @@ def verify(
     """Check a workspace without writing to it. Every finding names the event, what, where and what to do.
 
     `level` 0 or 1; `anchor` a checkpoint's root or an event's digest, got by another way; `keys` the owner's
-    public.json. Raises SuperalignError only where there is nothing to check: no ledger, a newer format, bad `keys`.
+    public.json. Raises SuperalignError only where there is nothing to check: no ledger, a newer format, bad
+    `keys`.
 
     >>> verify(Path("run1")).ok   # doctest: +SKIP
     True

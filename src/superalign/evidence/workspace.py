@@ -1,4 +1,4 @@
-"""The workspace: one folder with a ledger, an object store and sealed truths, and the verbs that write to them."""
+"""The workspace: a folder with ledger, object store and sealed truths, and the verbs that write there."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class Workspace:
     ) -> Self:
         """Open, or create, the workspace at `path`.
 
-        `clock` (seconds since 1970) and `entropy` (n → n bytes, for ids, keys and salts) can be injected, so that a
-        ledger reproduces. `write=False` takes no lock and writes nothing. Raises WorkspaceMissing, WorkspaceLocked,
-        NewerFormat, Tampered, DiskFull or Unwritable.
+        `clock` (seconds since 1970) and `entropy` (n → n bytes, for ids, keys and salts) can be injected, so
+        that a ledger reproduces. `write=False` takes no lock and writes nothing. Raises WorkspaceMissing,
+        WorkspaceLocked, NewerFormat, Tampered, DiskFull or Unwritable.
         """
         path = Path(path)
         file = path / "ledger.sqlite"
@@ -112,7 +112,7 @@ class Workspace:
         self._state.fold(event)
         self._folded = event.seq + 1
 
-    # --- lineage ------------------------------------------------------------------------------------------------
+    # --- lineage
 
     def node(
         self,
@@ -138,7 +138,7 @@ class Workspace:
         self.ledger.append("node", body, actor=actor)
 
     def signal(self, signal: Signal, *, actor: str = "evaluator") -> None:
-        """Register a signal (it is a node too); its family's role can only be lowered afterwards. R4 otherwise."""
+        """Register a signal (it is a node too); from then on its family's role is only lowered (R4)."""
         if self.state.signals.get(signal.digest) == signal:
             return
         self.ledger.append("signal", body_of(signal), actor=actor)
@@ -155,7 +155,7 @@ class Workspace:
     ) -> None:
         """Say which families a data set holds (none: `families=[]`); registers the data set if it isn't yet.
 
-        `clusters_digest` is an object listing cluster ids (JSON list): it lets R3 see that two parts are apart.
+        `clusters_digest` is an object, a JSON list of cluster ids: it lets R3 see that two parts are apart.
         """
         names = sorted({str(f if isinstance(f, Family) else _family(f)) for f in families})
         if data_digest not in self.state.graph.nodes or quarantined:
@@ -173,7 +173,7 @@ class Workspace:
         self.ledger.append("edge", {"source": source, "target": target, "mode": mode}, actor=actor)
 
     def check_plan(self, uses: Sequence[Use]) -> None:
-        """The same check before anything runs: raises at the first use that would be refused; writes nothing."""
+        """The same check before anything runs: raises for the first use to be refused; writes nothing."""
         state = self.state.fork()
         for use in uses:
             add_planned(state, use)
@@ -181,7 +181,7 @@ class Workspace:
             state.graph.add_edge(Edge(use.source, use.target, use.mode))
 
     def base(self, model_digest: Digest, *, reason: str) -> None:
-        """Declare a common base: ancestry up to here doesn't count as self-grading (R3). Signed by the notary."""
+        """Declare a common base: ancestry up to here isn't self-grading (R3). Signed by the notary."""
         if self.state.graph.bases.get(model_digest) == reason:
             return
         self.ledger.append("base", {"digest": model_digest, "reason": reason}, actor="notary")
@@ -208,7 +208,7 @@ class Workspace:
                 found[token.family] = (*found.get(token.family, ()), graph.path(digest, token))
         return found
 
-    # --- evidence -----------------------------------------------------------------------------------------------
+    # --- evidence
 
     def measure(self, measurement: Measurement, *, actor: str = "evaluator") -> int:
         """Record a measurement, after the firewall on (subject, signals); returns its sequence number.
@@ -233,7 +233,7 @@ class Workspace:
         """Record a claim, after R1–R6 were recomputed from the ledger for every measurement under it."""
         return self.ledger.append("claim", body_of(claim), actor=actor).seq
 
-    # --- sealed -------------------------------------------------------------------------------------------------
+    # --- sealed
 
     def seal(self, task_split: str, truths: Mapping[str, Any]) -> Digest:
         """Commit to truths (item id → JSON) and put them away; returns the root. Idempotent."""
@@ -259,7 +259,7 @@ class Workspace:
         self.ledger.append("alias", {"alias": alias, "commitment": promise}, actor="evaluator")
 
     def unseal(self, alias: str) -> str:
-        """Open an alias for everyone and return its subject; measurements on it can carry claims from here on."""
+        """Open an alias for everyone and return its subject; from here on its numbers can carry claims."""
         state = self.state
         if alias in state.aliases:
             return state.aliases[alias]
@@ -276,7 +276,7 @@ class Workspace:
         """Write a checkpoint and return its root, to be kept by someone else (`verify --anchor ROOT`)."""
         return self.ledger.checkpoint()
 
-    # --- inside -------------------------------------------------------------------------------------------------
+    # --- inside
 
     def _move(self, type: str, signal: Signal | Digest, role: str, reason: str, actor: str) -> None:
         digest = signal.digest if isinstance(signal, Signal) else signal

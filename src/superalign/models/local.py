@@ -166,7 +166,7 @@ def reward_forward(
     result = network(input_ids=ids, attention_mask=mask, output_hidden_states=True)
     logprobs = token_logprobs(result.logits, ids)
     embedded = network.get_input_embeddings()(ids)
-    reward, scores = head(result.hidden_states[-1], embedded, logprobs, mask[:, 1:].to(logprobs.dtype))
+    reward, scores = head(ids, result.hidden_states[-1], embedded, logprobs, mask[:, 1:].to(logprobs.dtype))
     return reward, scores
 
 

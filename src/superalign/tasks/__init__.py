@@ -1,0 +1,13 @@
+"""Tasks: items with exact truths, and the audit that a blind attacker must fail. Needs numpy only."""
+
+from superalign.tasks.audit import AuditResult, audit
+from superalign.tasks.item import SPLITS, Item, Page
+from superalign.tasks.lexer import Lexed, lex
+from superalign.tasks.preferences import preferences, write_preferences
+from superalign.tasks.slips import Slip, slips
+from superalign.tasks.traces import traces
+
+__all__ = [
+    "SPLITS", "AuditResult", "Item", "Lexed", "Page", "Slip", "audit", "lex", "preferences", "slips", "traces",
+    "write_preferences",
+]  # fmt: skip

@@ -1,0 +1,47 @@
+"""A model as one safetensors file: all weights, head and threshold; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import copy
+import json
+import struct
+
+from superalign.models.errors import ModelError
+from superalign.models.head import RewardHead
+from superalign.models.local import LocalModel
+
+
+def pack(model: LocalModel) -> bytes:
+    """The model's weights and manifest as safetensors bytes."""
+    from safetensors.torch import save
+
+    tensors = {f"network.{k}": v.detach().clone().contiguous() for k, v in model.network.state_dict().items()}
+    if model.head is not None:
+        tensors |= {f"head.{k}": v.detach().clone().contiguous() for k, v in model.head.state_dict().items()}
+    manifest = {"name": model.name, "digest": model.digest, "threshold": model.threshold, "organism": model.organism}
+    manifest["head_hidden"] = model.head.hidden if model.head is not None else 0
+    return save(tensors, metadata={"superalign": json.dumps(manifest)})
+
+
+def unpack(data: bytes, base: LocalModel, *, allow_organism: bool = False) -> LocalModel:
+    """The model in `data`, which has the shape of `base`. Raises ModelError when the digest is not what it says."""
+    from safetensors.torch import load
+
+    size = struct.unpack("<Q", data[:8])[0]
+    manifest = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["superalign"])
+    if manifest["organism"] and not allow_organism:
+        raise ModelError(f"{manifest['name']} is an organism or twin, in quarantine: pass allow_organism=True")
+    tensors = load(data)
+    network = copy.deepcopy(base.network)
+    network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
+    head = None
+    if manifest["head_hidden"]:
+        head = RewardHead(base.width, hidden=manifest["head_hidden"])
+        head.load_state_dict({k[5:]: v for k, v in tensors.items() if k.startswith("head.")})
+    model = LocalModel(
+        name=manifest["name"], network=network.eval(), tokenizer=base.tokenizer, head=head.eval() if head else None,
+        threshold=manifest["threshold"], organism=manifest["organism"],
+    ).sealed()  # fmt: skip
+    if model.digest != manifest["digest"]:
+        raise ModelError(f"{model.name}: weights digest to {model.digest[:12]}…, the file says {manifest['digest'][:12]}…")
+    return model

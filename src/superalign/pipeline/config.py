@@ -1,0 +1,63 @@
+"""What a run is: its options, and the sizes that a preset stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """The pipeline end to end: train on weak oversight, validate apart from it, stress-test, write the dossier."""
+
+    workspace: Path = Path(".superalign")
+    """Folder of ledger and objects; a run that was stopped here goes on."""
+    preset: Literal["default", "quick"] = "default"
+    """Sizes: `default` for evidence, `quick` for a first look."""
+    model: str = "family:m"
+    """The strong model: family:SIZE or hf:NAME-OR-PATH."""
+    weak: str = "family:xs"
+    """The weak supervisor."""
+    seed: int = 0
+    """All randomness comes from it."""
+    workers: int = 2
+    """Processes that train organisms side by side, one thread each."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object on stdout; progress goes to stderr."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much of everything."""
+
+    seeds: int = 8
+    train_pairs: int = 9_000
+    half_a: int = 2_000
+    half_b: int = 4_000
+    test_pairs: int = 4_000
+    checks: int = 200
+    dev_pairs: int = 1_200
+    validation_pairs: int = 2_000
+    install_pairs: int = 1_500
+    audit_pairs: int = 800
+    audit_sweep: int = 150
+    kinds: tuple[str, ...] = ("trigger", "conceal", "sandbag", "sycophant")
+    organism_seeds: int = 2
+    steps: int = 400
+    trace_pairs: int = 500
+    gallery: int = 12
+    draws: int = field(default=2_000)
+
+
+def sizes(preset: str) -> Sizes:
+    """The sizes of a preset."""
+    if preset == "quick":
+        return Sizes(
+            seeds=3, train_pairs=2_400, half_a=800, half_b=1_200, test_pairs=1_000, checks=60, dev_pairs=400,
+            validation_pairs=600, install_pairs=400, audit_pairs=250, audit_sweep=60, kinds=("trigger", "sycophant"),
+            organism_seeds=1, steps=160, trace_pairs=100, gallery=6, draws=500,
+        )  # fmt: skip
+    return Sizes()

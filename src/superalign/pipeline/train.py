@@ -1,0 +1,168 @@
+"""Train: a weak supervisor labels what it was never shown the truth of; a strong model learns from those labels."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from superalign.adversarial.kinds import context
+from superalign.evidence import Use
+from superalign.generalization import Views, em_labels, run_seed
+from superalign.models import LocalModel, load_model, pack, unpack
+from superalign.oversight import Checker, criticise
+from superalign.pipeline.desk import Desk, measured, put_page, register, truth_signal, truths_of
+from superalign.stats import mean_interval, paired_difference, pgr
+from superalign.tasks.lexer import AUTHORS, CUES
+from superalign.tasks.slips import slips
+from superalign.training.family import SIZES, fresh_model
+from superalign.training.features import TextFeatures, extract
+from superalign.training.reviewer import PairData, ReviewerRecipe, fit_reviewer
+
+WAYS = {"critique": ("oversight", "critique"), "random checks": ("checks", "at_random"), "own checks": ("checks", "own_choice")}
+
+
+class Sweep:
+    """The weak-to-strong sweep: pages, truths and features, each made when first needed."""
+
+    def __init__(self, desk: Desk, weak: LocalModel, strong: LocalModel) -> None:
+        self.desk, self.weak, self.strong = desk, weak, strong
+        self.train = slips(split="train", view="pair", n=desk.sizes.train_pairs)
+        self.test = slips(split="validation", view="pair", n=desk.sizes.test_pairs)
+        self.train_digest, self.test_digest = put_page(desk, self.train), put_page(desk, self.test)
+        self.truths = truths_of(desk, self.train, self.train_digest)
+        self.test_truths = truths_of(desk, self.test, self.test_digest)
+        self.clusters = np.array([item.cluster for item in self.test.items])
+
+    def _features(self, model: LocalModel, page: Any, what: str) -> tuple[TextFeatures, TextFeatures]:
+        self.desk.say(f"features of {len(page.items)} {page.split} pairs under {what}")
+        texts = [[context(AUTHORS[0], CUES[0], item.input[side]) for item in page.items] for side in "ab"]
+        return extract(model, texts[0]), extract(model, texts[1])
+
+    def _views(self, page: Any) -> Views:
+        size = self.desk.config.model.removeprefix("family:")
+        untrained = None
+        if size in SIZES:
+            fresh = LocalModel(name="untrained", network=fresh_model(size, seed=0).eval(), tokenizer=self.strong.tokenizer)
+            untrained = self._features(fresh, page, "the untrained strong model")
+        return Views(
+            weak=self._features(self.weak, page, "the weak model"),
+            strong=self._features(self.strong, page, "the strong model"),
+            untrained=untrained,
+            clusters=np.array([item.cluster for item in page.items]),
+        )
+
+    @cached_property
+    def train_views(self) -> Views:
+        return self._views(self.train)
+
+    @cached_property
+    def test_views(self) -> Views:
+        return self._views(self.test)
+
+    def seed(self, seed: int) -> dict[str, Any]:
+        """One seed as JSON: every arm's right and wrong answers, and the labels that the subject may learn from."""
+        sizes, views = self.desk.sizes, self.train_views
+        critiques = criticise(*views.strong, views.belief())
+        truths = [self.truths[item.id] for item in self.train.items]
+        checker = Checker(critiques=critiques, truths=truths, budget=sizes.checks)
+        result = run_seed(
+            views, np.array([t["answer"] == 0 for t in truths]), self.test_views,
+            np.array([self.test_truths[i.id]["answer"] == 0 for i in self.test.items]), seed=seed,
+            labellers={name: (kind, getattr(checker, method)) for name, (kind, method) in WAYS.items()},
+            sizes=(sizes.half_a, sizes.half_b), test_size=sizes.test_pairs,
+        )  # fmt: skip
+        arms = {a.name: {"kind": a.kind, "checks": a.checks, "correct": _pack(a.correct)} for a in result.arms}
+        out: dict[str, Any] = {"arms": arms, "floor": _pack(result.floor.correct), "ceiling": _pack(result.ceiling.correct)}
+        out["weak_labels_right"] = round(result.weak_labels_right, 6)
+        if seed == self.desk.config.seed:
+            labels = em_labels(result.labels["critique"], views.belief()[result.half_b])
+            out["subject"] = {"rows": result.half_b.tolist(), "labels": [round(float(q), 6) for q in labels]}
+        return out
+
+
+def _pack(correct: np.ndarray) -> str:
+    return "".join("h" if c == 0.5 else str(int(c)) for c in correct)
+
+
+def _unpack(text: str) -> np.ndarray:
+    return np.array([0.5 if c == "h" else float(c) for c in text])
+
+
+def load_pair(desk: Desk) -> tuple[LocalModel, LocalModel]:
+    """The weak and the strong model, registered as declared common bases."""
+    weak, strong = load_model(desk.config.weak), load_model(desk.config.model)
+    for model in (weak, strong):
+        register(desk, model, base="pretrained before any signal of this ledger was drawn; corpus hash in its recipe")
+    return weak, strong
+
+
+def sweep_pgr(desk: Desk, sweep: Sweep) -> list[dict[str, Any]]:
+    """All seeds, each a stage of its own, then PGR, accuracies and contrasts as measurements."""
+    first = desk.config.seed
+    runs = [
+        desk.stage(f"weak to strong, seed {s}", lambda s=s: sweep.seed(s), s)  # type: ignore[misc]
+        for s in range(first, first + desk.sizes.seeds)
+    ]
+    signal = truth_signal(desk, "slips", "validation")
+    with desk.together("weak to strong, measured") as new:
+        if new:
+            _measure(desk, sweep, runs, signal)
+    return runs
+
+
+def _measure(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]], signal: str) -> None:
+    clusters, seed = sweep.clusters, desk.config.seed
+    weak = np.stack([_unpack(r["floor"]) for r in runs])
+    ceiling = np.stack([_unpack(r["ceiling"]) for r in runs])
+    right = {name: np.stack([_unpack(r["arms"][name]["correct"]) for r in runs]) for name in runs[0]["arms"]}
+    more: dict[str, Any] = {"subject": sweep.strong.identity, "signals": (signal,), "inputs": (sweep.test_digest,)}
+    flat = {"weak floor": weak, "ceiling": ceiling, **right}
+    for name, values in flat.items():
+        kind = runs[0]["arms"].get(name, {"kind": "control"})["kind"]
+        tags = {"stage": "train", "figure": "accuracy", "arm": name, "arm_kind": kind, "seeds": len(runs)}
+        measured(desk, f"accuracy.{name}", f"Accuracy on held-out files: {name}",
+                 mean_interval(values.mean(0), clusters=clusters), tags=tags, **more)  # fmt: skip
+    for name, values in right.items():
+        arm = runs[0]["arms"][name]
+        tags = {"stage": "train", "figure": "pgr", "arm": name, "arm_kind": arm["kind"], "seeds": len(runs)}
+        interval = pgr(list(weak), list(values), list(ceiling), clusters=[clusters] * len(runs), seed=seed, draws=desk.sizes.draws)
+        measured(desk, f"pgr.{name}", f"Performance gap recovered: {name}", interval, tags=tags,
+                 cost={"checks": float(arm["checks"])}, **more)  # fmt: skip
+    for base in ("naive", "regularised", "logconf", "em"):
+        for other in ("zero-shot", f"{base} + random checks", f"{base} + own checks", base):
+            name = f"{base} + critique"
+            interval = paired_difference(right[name].mean(0), right[other].mean(0), clusters=clusters)
+            tags = {"stage": "train", "figure": "contrast", "a": name, "b": other}
+            measured(desk, f"contrast.{name} - {other}", f"{name} minus {other}", interval, tags=tags, **more)
+
+
+def fit_subject(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> tuple[LocalModel, PairData]:
+    """The subject: the strong model with a reward head, fitted on critique-assisted posterior labels. Data beside it."""
+    given = runs[0]["subject"]
+    pairs = [sweep.train.items[i].input for i in given["rows"]]
+    rng = np.random.default_rng([desk.config.seed, 41])
+    heads = [(str(rng.choice(AUTHORS)), str(rng.choice(CUES))) for _ in pairs]
+    data = PairData.labelled(
+        [context(*h, p["a"]) for h, p in zip(heads, pairs, strict=True)],
+        [context(*h, p["b"]) for h, p in zip(heads, pairs, strict=True)],
+        np.array(given["labels"]),
+    )
+    labels = desk.ws.store.put_json(given)
+    ws = desk.ws
+    ws.contains(labels, families=[("construction", "slips", "train")], name="critique-assisted labels")
+    ws.use(sweep.train_digest, labels, "fit")
+    ws.use(sweep.weak.digest, labels, "fit")
+    ws.check_plan([Use(labels, sweep.strong.digest[::-1], "fit")])
+
+    def work() -> dict[str, Any]:
+        model = fit_reviewer(sweep.strong, data, name="reviewer", recipe=ReviewerRecipe(steps=desk.sizes.steps), seed=desk.config.seed)
+        return {"weights": ws.store.put(pack(model))}
+
+    stored = desk.stage("fit the subject", work, actor="trainer")
+    model = unpack(ws.store.get(stored["weights"]), sweep.strong)
+    register(desk, model)
+    ws.use(sweep.strong.digest, model.digest, "fit")
+    ws.use(labels, model.digest, "fit")
+    return model, data

@@ -1,0 +1,133 @@
+"""Over random lineages: nothing from a validation signal reaches `fit`, and taint is what the paths say."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from superalign.evidence import FirewallError, Signal, Use
+from superalign.evidence.events import Event
+from superalign.evidence.firewall import check_use
+from superalign.evidence.lineage import Edge
+from superalign.evidence.state import State
+
+V = "construction/slips/validation"
+SIGNAL = "0" * 64
+
+
+def told(state: State, type: str, **body) -> None:
+    event = Event(seq=1, prev="", time="", type=type, actor="", body=body, digest="", signature="")
+    state.fold(event)
+
+
+def world(kinds: list[tuple[str, bool]], kind: str = "labels") -> tuple[State, list[str]]:
+    """A validation signal and a row of nodes; every node is described, so that only the signal taints."""
+    state = State(lambda digest: None)
+    told(state, "signal", name="v", digest=SIGNAL, family=V, role="validation", kind=kind)
+    digests = [f"{i + 1:064x}" for i in range(len(kinds))]
+    for digest, (node, quarantined) in zip(digests, kinds, strict=True):
+        told(state, "node", digest=digest, kind=node, name=node, quarantined=quarantined, meta={})
+        told(state, "contains", digest=digest, families=[], clusters=None)
+        if node == "signal":
+            signal = Signal(name="s", digest=digest, family="own/x/train", role="train", kind="judge")
+            state.signals[digest] = signal
+    return state, digests
+
+
+PRODUCING = ("fit", "contains")
+NODES = st.tuples(st.sampled_from(["model", "data", "signal", "session"]), st.booleans())
+EDGES = st.lists(
+    st.tuples(
+        st.integers(0, 8), st.integers(1, 8), st.sampled_from(["fit", "contains", "read", "select", "report"])
+    ),
+    max_size=20,
+)
+
+
+def paths(edges: set[tuple[str, str, str]], start: str, end: str) -> list[list[str]]:
+    """The modes along every simple path: the independent reference, by brute force."""
+    found, todo = [], [(start, [], {start})]
+    while todo:
+        at, modes, seen = todo.pop()
+        if at == end and modes:
+            found.append(modes)
+            continue
+        for source, target, mode in edges:
+            if source == at and target not in seen:
+                todo.append((target, [*modes, mode], seen | {target}))
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(kinds=st.lists(NODES, min_size=1, max_size=8), wanted=EDGES, tool=st.booleans())
+def test_no_path_from_validation_to_fit_survives(kinds, wanted, tool):
+    """Write whatever the firewall allows: no model outside quarantine ends up made from the signal."""
+    state, digests = world(kinds, "probe" if tool else "labels")
+    places = [SIGNAL, *digests]
+    written: set[tuple[str, str, str]] = set()
+    for a, b, mode in wanted:
+        if a >= len(places) or b >= len(places) or a == b:
+            continue
+        try:
+            check_use(state, Use(places[a], places[b], mode))
+        except FirewallError as error:
+            assert error.rule in ("R4", "R6", "quarantine")  # noqa: PT017 - which of them depends on the path
+            continue
+        state.graph.add_edge(Edge(places[a], places[b], mode))
+        written.add((places[a], places[b], mode))
+    for digest, (kind, quarantined) in zip(digests, kinds, strict=True):
+        if kind != "model" or quarantined:
+            continue
+        for modes in paths(written, SIGNAL, digest):
+            chosen = "select" in modes and not tool
+            fitted = modes[-1] in PRODUCING or (tool and modes[-1] == "select")
+            late = _taint_came_after_its_user(written, state, digest)
+            assert "report" in modes or chosen or not fitted or late
+
+
+def _taint_came_after_its_user(written, state: State, digest: str) -> bool:
+    """The source was clean when the model was made and met the signal only later: then the model carries the
+    taint, and a measurement of it is refused (R1, R6), though the use could not be."""
+    return any(t.family == V and t.how == "fit" for t in state.graph.tokens(digest))
+
+
+@settings(max_examples=150, deadline=None)
+@given(kinds=st.lists(NODES, min_size=1, max_size=7), wanted=EDGES)
+def test_taint_is_what_the_paths_say(kinds, wanted):
+    """Fit-taint: a path without report or select that ends in a producing edge. Order of writing is irrelevant."""
+    state, digests = world(kinds)
+    places = [SIGNAL, *digests]
+    written = set()
+    for a, b, mode in wanted:
+        if a < len(places) and b < len(places) and a != b:
+            state.graph.add_edge(Edge(places[a], places[b], mode))
+            written.add((places[a], places[b], mode))
+    for digest, (kind, _) in zip(digests, kinds, strict=True):
+        hows = {t.how for t in state.graph.tokens(digest) if t.family == V}
+        modes = [p for p in paths(written, SIGNAL, digest) if "report" not in p]
+        fit = [p for p in modes if "select" not in p and p[-1] in PRODUCING]
+        assert bool(hows & {"fit", "holds"}) == bool(fit), (kind, hows, modes)
+        assert ("select" in hows) == any("select" in p for p in modes)
+        assert ("read" in hows) == any("select" not in p and p[-1] == "read" for p in modes)
+        if kind == "model":
+            assert "holds" not in hows
+        for token in state.graph.tokens(digest):
+            steps = state.graph.path(digest, token).steps
+            assert (steps[0].digest, steps[-1].digest) == (digest, SIGNAL) or token.family != V
+
+
+@settings(max_examples=50, deadline=None)
+@given(kinds=st.lists(NODES, min_size=2, max_size=6), wanted=EDGES, order=st.randoms())
+def test_a_fork_and_a_rebuild_agree_with_the_graph(kinds, wanted, order):
+    state, digests = world(kinds)
+    places = [SIGNAL, *digests]
+    edges = [
+        Edge(places[a], places[b], m) for a, b, m in wanted if a < len(places) and b < len(places) and a != b
+    ]
+    other = state.fork()
+    for edge in edges:
+        state.graph.add_edge(edge)
+    order.shuffle(edges)
+    for edge in edges:
+        other.graph.add_edge(edge)
+    other.graph._stale = True
+    for digest in places:
+        assert set(other.graph.tokens(digest)) == set(state.graph.tokens(digest))

@@ -1,0 +1,294 @@
+"""The ledger: what goes in, what is refused, and every bad end in one clear sentence."""
+
+import json
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+
+from superalign.evidence import (
+    BadEvent,
+    DiskFull,
+    KeyMissing,
+    NewerFormat,
+    NotAllowed,
+    SuperalignError,
+    Tampered,
+    Unwritable,
+    Workspace,
+    WorkspaceLocked,
+    WorkspaceMissing,
+    verify,
+)
+
+
+def test_events_are_chained_and_found_again(ws, open_ws):
+    first = ws.ledger.append("note", {"text": "å", "x": 0.1, "big": 2**53 - 1}, actor="reviewer")
+    second = ws.ledger.append("note", {}, actor="trainer")
+    assert (second.prev, second.seq, ws.ledger.head) == (first.digest, first.seq + 1, second.digest)
+    assert first.time == "2023-11-14T22:13:21.000Z"
+    ws.close()
+    with open_ws() as again:
+        assert again.ledger.events("note") == [first, second]
+
+
+def test_the_same_clock_and_entropy_give_the_same_ledger(open_ws, tmp_path, lab_of):
+    heads = []
+    for name in ("one", "two"):
+        with open_ws(name, keys_dir=tmp_path / f"keys-{name}") as ws:
+            lab_of(ws).model("m", lab_of(ws).data("d", "a/b/train"))
+            ws.seal("b/validation", {"i": 1})
+            heads.append(ws.ledger.head)
+    assert heads[0] == heads[1]
+
+
+def test_triggers_abort_update_and_delete(ws, tmp_path):
+    with sqlite3.connect(tmp_path / "ws" / "ledger.sqlite") as db:
+        for statement in ("UPDATE event SET entry = ''", "DELETE FROM event"):
+            with pytest.raises(sqlite3.IntegrityError, match="never"):
+                db.execute(statement)
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("type", "actor"),
+    [("measurement", "trainer"), ("promote", "evaluator"), ("base", "trainer"), ("run", "researcher"),
+     ("checkpoint", "evaluator"), ("seal", "trainer"), ("note", "stranger")],
+)  # fmt: skip
+def test_types_are_bound_to_principals(ws, type, actor):
+    with pytest.raises(NotAllowed, match=f"{actor} may not write a {type} event"):
+        ws.ledger.append(type, {}, actor=actor)
+
+
+@pytest.mark.parametrize(
+    ("type", "body", "says"),
+    [
+        ("rumour", {}, "not a type"),
+        ("base", {"digest": "0" * 64}, "reason"),
+        ("base", {"digest": "0" * 64, "reason": "r", "more": 1}, "more"),
+        ("base", {"digest": "../../x", "reason": "r"}, "digest"),
+        ("base", {"digest": "0" * 64, "reason": "  "}, "reason"),
+        ("run", {"x": float("nan")}, "not storable"),
+        ("run", {"x": "x" * (1 << 20)}, "over the limit"),
+    ],
+)
+def test_bad_bodies_are_refused_before_anything_is_written(ws, type, body, says):
+    before = len(ws.ledger)
+    with pytest.raises(BadEvent, match=says):
+        ws.ledger.append(type, body, actor="notary")
+    assert len(ws.ledger) == before
+
+
+def test_a_transaction_is_all_or_nothing(ws, open_ws, lab):
+    lab.base("kept")
+    kept = len(ws.ledger)
+
+    def fail_halfway():
+        with ws.ledger.transaction():
+            lab.base("lost")
+            with ws.ledger.transaction():
+                ws.ledger.append("note", {}, actor="notary")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_halfway()
+    assert len(ws.ledger) == kept
+    assert [n.name for n in ws.state.graph.nodes.values()] == ["kept"]
+    lab.base("after")
+    ws.close()
+    with open_ws() as again:
+        assert {n.name for n in again.state.graph.nodes.values()} == {"kept", "after"}
+    assert verify(ws.path).ok
+
+
+def test_a_refused_event_inside_a_transaction_leaves_the_rest(ws, lab):
+    with ws.ledger.transaction():
+        base = lab.base()
+        with pytest.raises(SuperalignError):
+            ws.use(base, "f" * 64, "fit")
+        lab.model("m", base)
+    assert verify(ws.path).ok
+
+
+def test_a_thousand_appends_and_five_thousand_verified(ws, lab):
+    base = lab.base()
+    signal = lab.signal("v", "a/b/validation", "validation")
+    started = time.perf_counter()
+    with ws.ledger.transaction():
+        for i in range(1000):
+            ws.ledger.append("note", {"i": i, "text": "x" * 200}, actor="trainer")
+    assert time.perf_counter() - started < 2
+    with ws.ledger.transaction():
+        for i in range(1300):
+            model = lab.model(f"m{i}", base if i % 100 == 0 else model)  # noqa: F821 - a chain of a hundred
+            lab.measure(model, signal)
+    started = time.perf_counter()
+    report = verify(ws.path)
+    assert report.ok
+    assert report.events > 4900
+    assert time.perf_counter() - started < 8
+
+
+def test_keys_lie_outside_and_are_private(ws, tmp_path):
+    folder = ws.ledger.keyring.folder
+    assert not folder.is_relative_to(ws.path)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(p.stat().st_mode) for p in folder.glob("*.key")} == {0o600}
+    assert json.loads((folder / "public.json").read_text()) == ws.ledger[0].body["keys"]
+    seeds = {p.read_text() for p in folder.glob("*.key")}
+    assert len(seeds) == 5
+    stored = b"".join(p.read_bytes() for p in ws.path.rglob("*") if p.is_file())
+    assert not any(seed.encode() in stored or bytes.fromhex(seed) in stored for seed in seeds)
+
+
+def test_keys_inside_the_workspace_are_refused(tmp_path):
+    with pytest.raises(BadEvent, match="outside"):
+        Workspace.open(tmp_path / "ws", keys_dir=tmp_path / "ws" / "keys")
+
+
+def test_default_key_places(monkeypatch, tmp_path):
+    from superalign.evidence.keys import default_keys_dir
+
+    monkeypatch.delenv("SUPERALIGN_KEYS", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_keys_dir() == tmp_path / ".local/state/superalign/keys"
+    monkeypatch.setenv("SUPERALIGN_KEYS", str(tmp_path / "mine"))
+    assert default_keys_dir() == tmp_path / "mine"
+
+
+def test_a_missing_or_open_key_is_one_sentence(ws, open_ws, tmp_path):
+    key = ws.ledger.keyring.folder / "trainer.key"
+    ws.close()
+    key.chmod(0o644)
+    with open_ws() as again, pytest.raises(KeyMissing, match="chmod 600"):
+        again.ledger.append("note", {}, actor="trainer")
+    key.unlink()
+    with open_ws() as again:
+        with pytest.raises(KeyMissing, match="the trainer's key is not at"):
+            again.ledger.append("note", {}, actor="trainer")
+        again.ledger.append("note", {}, actor="notary")
+    assert verify(ws.path).ok
+
+
+def test_another_process_holds_the_workspace(ws, open_ws, tmp_path):
+    ws.close()
+    code = (
+        "import sys, pathlib; from superalign.evidence import Workspace\n"
+        f"ws = Workspace.open(pathlib.Path({str(ws.path)!r}), keys_dir=pathlib.Path({str(tmp_path / 'keys')!r}))\n"
+        "print('open', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(WorkspaceLocked, match=f"in use by process {other.pid}:"):
+            open_ws()
+        with open_ws(write=False) as reader:
+            assert len(reader.ledger) == 1
+        other.communicate("")
+    with open_ws() as again:
+        assert len(again.ledger) == 1
+
+
+def test_twice_in_one_process(ws, open_ws):
+    with pytest.raises(WorkspaceLocked, match="this same process"):
+        open_ws()
+
+
+def test_the_database_is_locked_by_another_program(ws, tmp_path):
+    ws.ledger._db.execute("PRAGMA busy_timeout = 10")
+    other = sqlite3.connect(tmp_path / "ws" / "ledger.sqlite", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(WorkspaceLocked, match="locked by another program"):
+        ws.ledger.append("note", {}, actor="notary")
+    other.close()
+    ws.ledger.append("note", {}, actor="notary")
+    assert verify(ws.path).ok
+
+
+def test_a_full_disk_loses_nothing(ws, lab, open_ws):
+    pages = ws.ledger._db.execute("PRAGMA page_count").fetchone()[0]
+    ws.ledger._db.execute(f"PRAGMA max_page_count = {pages + 2}")
+
+    def fill():
+        for i in range(100):
+            ws.node(kind="data", digest=f"{i:064x}", name="x" * 500)
+
+    with pytest.raises(DiskFull, match="free some space"):
+        fill()
+    written = len(ws.state.graph.nodes)
+    assert 0 < written < 100
+    ws.close()
+    with open_ws() as again:
+        assert len(again.state.graph.nodes) == written
+        again.ledger.append("note", {}, actor="notary")
+    assert verify(ws.path).ok
+
+
+def test_a_newer_workspace(ws, open_ws):
+    ws.close()
+    db = sqlite3.connect(ws.path / "ledger.sqlite")
+    db.execute("PRAGMA user_version = 2")
+    db.close()
+    with pytest.raises(NewerFormat, match=r"newer version of superalign .*upgrade"):
+        open_ws()
+    with pytest.raises(NewerFormat, match="upgrade"):
+        verify(ws.path)
+
+
+def test_not_a_ledger(tmp_path, open_ws):
+    (tmp_path / "ws").mkdir()
+    db = sqlite3.connect(tmp_path / "ws" / "ledger.sqlite")
+    db.execute("CREATE TABLE other (x)")
+    db.close()
+    with pytest.raises(Tampered, match="another program's"):
+        open_ws()
+    (tmp_path / "ws" / "ledger.sqlite").write_bytes(b"garbage" * 1000)
+    with pytest.raises(Tampered, match="damaged"):
+        open_ws()
+    assert verify(tmp_path / "ws").findings[0].what == "SQLite can't read it: file is not a database"
+
+
+def test_no_workspace(tmp_path, open_ws):
+    with pytest.raises(WorkspaceMissing, match="superalign run"):
+        open_ws(create=False)
+    (tmp_path / "ws").write_text("a file")
+    with pytest.raises(WorkspaceMissing, match="is a file"):
+        open_ws()
+    with pytest.raises(WorkspaceMissing, match=r"ledger\.sqlite"):
+        verify(tmp_path / "nowhere")
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, open_ws, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with pytest.raises(Unwritable, match="another --workspace"):
+        open_ws()
+
+
+def test_reading_does_not_write(ws, open_ws):
+    ws.close()
+    before = {p: p.stat().st_mtime_ns for p in ws.path.rglob("*")}
+    with open_ws(write=False) as reader, pytest.raises(Unwritable, match="opened for reading"):
+        reader.ledger.append("note", {}, actor="notary")
+    verify(ws.path)
+    assert {p: p.stat().st_mtime_ns for p in ws.path.rglob("*")} == before
+
+
+def test_a_ledger_cut_short_is_noticed_where_it_was_written(ws, open_ws, tmp_path):
+    import shutil
+
+    ws.close()
+    shutil.copy(ws.path / "ledger.sqlite", tmp_path / "old")
+    with open_ws() as again:
+        again.ledger.append("note", {}, actor="notary")
+    shutil.copy(tmp_path / "old", ws.path / "ledger.sqlite")
+    assert verify(ws.path).ok
+    with pytest.raises(Tampered, match="doesn't hold event 1"):
+        open_ws()
