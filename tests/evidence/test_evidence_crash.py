@@ -26,7 +26,7 @@ with Workspace.open(Path(sys.argv[1]), keys_dir=Path(sys.argv[2])) as ws:
         else:
             with ws.ledger.transaction():
                 for j in range(40):
-                    ws.ledger.append("note", {"batch": len(ws.ledger) - j, "text": "x" * 3000}, actor="trainer")
+                    ws.ledger.append("note", {"batch": j, "text": "x" * 3000}, actor="trainer")
         print(len(ws.ledger), flush=True)
 """
 

@@ -13,6 +13,7 @@ from superalign.evidence import (
     Use,
     verify,
 )
+from superalign.evidence.types import body_of
 
 V = "construction/slips/validation"
 T = "construction/slips/train"
@@ -35,7 +36,7 @@ def subject(lab):
 
 
 def test_the_error_reads_like_the_design(lab, digest_of):
-    """The illustration of the house style: a model filtered by a probe, and the probe offered to validate it."""
+    """The illustration of the house style: a model filtered by a probe that is then to validate it."""
     probe = lab.signal("p", "probe/slips/train", "train", kind="probe")
     data = lab.data("d", T)
     lab.ws.use(probe, data, "fit")
@@ -438,8 +439,6 @@ class TestFacts:
         with refused("R4"):
             lab.ws.ledger.append("edge", body, actor="trainer")
         with refused("R1", "doesn't say in_distribution"):
-            from superalign.evidence.types import body_of
-
             lab.ws.ledger.append(
                 "measurement", body_of(lab.measurement(f"m@{subject}", v)), actor="evaluator"
             )

@@ -92,7 +92,7 @@ def _taint_came_after_its_user(written, state: State, digest: str) -> bool:
 @settings(max_examples=150, deadline=None)
 @given(kinds=st.lists(NODES, min_size=1, max_size=7), wanted=EDGES)
 def test_taint_is_what_the_paths_say(kinds, wanted):
-    """Fit-taint: a path without report or select that ends in a producing edge. Order of writing is irrelevant."""
+    """Fit-taint: a path without report or select that ends in a producing edge, in whatever order."""
     state, digests = world(kinds)
     places = [SIGNAL, *digests]
     written = set()

@@ -178,11 +178,15 @@ def test_another_process_holds_the_workspace(ws, open_ws, tmp_path):
     ws.close()
     code = (
         "import sys, pathlib; from superalign.evidence import Workspace\n"
-        f"ws = Workspace.open(pathlib.Path({str(ws.path)!r}), keys_dir=pathlib.Path({str(tmp_path / 'keys')!r}))\n"
+        "places = [pathlib.Path(p) for p in sys.argv[1:]]\n"
+        "ws = Workspace.open(places[0], keys_dir=places[1])\n"
         "print('open', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(ws.path), str(tmp_path / "keys")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as other:
         assert other.stdout.readline() == "open\n"
         with pytest.raises(WorkspaceLocked, match=f"in use by process {other.pid}:"):

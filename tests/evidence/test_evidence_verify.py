@@ -9,13 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from superalign.evidence import KeyMissing, SuperalignError, canonical, sha256, verify
+from superalign.evidence import KeyMissing, SuperalignError, Tampered, canonical, sha256, verify
 from superalign.evidence.events import signed_bytes
 from superalign.evidence.keys import Keyring
 from superalign.evidence.reading import Row, read_rows
 from superalign.evidence.soundness import Chain
-
-GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture
@@ -134,14 +132,16 @@ def rewrite(ws, seq: int, *, sign: bool, **changes) -> None:
              canonical(entry).decode(), prev, signature, row.seq)  # fmt: skip
 
 
-def test_changes_in_the_file(sample):
+def test_changes_in_the_file(sample, open_ws):
     ws = sample.ws
-    edit(
-        ws,
-        "UPDATE event SET entry = replace(entry, '\"value\":0.9', '\"value\":0.99') WHERE entry LIKE '%value%'",
-    )
+    edit(ws, "UPDATE event SET entry = replace(entry, '0.9', '0.99') WHERE entry LIKE '%\"value\":0.9%'")
     seq = ws.ledger.events("measurement")[0].seq
     assert whats(verify(ws.path))[0] == (seq, f"event {seq} no longer has its own hash")
+    ws.close()
+    with pytest.raises(
+        Tampered, match=rf"tampered with \(event {seq} was changed\): run `superalign verify`"
+    ):
+        open_ws()
 
 
 def test_a_cut_tail_needs_the_anchor(sample):
@@ -175,7 +175,7 @@ def test_with_all_keys_only_the_anchor_tells(sample):
         ("measurement", {"body": {}}, "a measurement event lacks"),
         ("measurement", {"type": "genesis"}, "genesis is the first event"),
         ("base", {"body": {"digest": "1" * 64, "reason": "x"}}, "has no node"),
-        ("node", {"body": {"digest": "1" * 64, "kind": "data", "name": "x", "quarantined": False, "meta": {}}},
+        ("node", {"body": {"digest": "1" * 64, "kind": "data", "name": "", "quarantined": False, "meta": {}}},
          "has no node"),
         ("signal", {"actor": "trainer"}, "R4: the trainer registers"),
     ],

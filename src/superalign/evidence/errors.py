@@ -153,7 +153,7 @@ def _sentence(error: sqlite3.Error, place: Path) -> SuperalignError:
     extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     if extended == sqlite3.SQLITE_READONLY_ROLLBACK:
         return Unwritable(
-            f"the ledger {place} was left mid-write by a process that was killed: run the pipeline on it once, "
+            f"the ledger {place} was left mid-write by a process that was killed: run the pipeline on it, "
             "which puts it right, or `superalign verify`, which checks a copy"
         )
     code = extended & 0xFF

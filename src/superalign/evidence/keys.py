@@ -52,7 +52,8 @@ class Keyring:
     def remember(self, seq: int, digest: str) -> None:
         """Note the last event written, beside the keys, so that a ledger cut short is noticed."""
         if self.folder.is_dir():
-            _write(self.folder / "head", f"{seq} {digest}", 0o600)
+            with disk_errors(self.folder, "noting the last event"):
+                _write(self.folder / "head", f"{seq} {digest}", 0o600)
 
     def remembered(self) -> tuple[int, str] | None:
         """The last event noted on this machine, or None."""
@@ -100,4 +101,7 @@ def _write(path: Path, text: str, mode: int) -> None:
     temporary = path.with_name(path.name + ".new")
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
         file.write(text)
+        if path.name != "head":  # written with every event, and allowed to lag behind
+            file.flush()
+            os.fsync(file.fileno())
     temporary.replace(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,10 @@ class SealedStore:
         with disk_errors(self.folder, "sealing"):
             self.folder.mkdir(mode=0o700, exist_ok=True)
             temporary = path.with_suffix(".new")
-            temporary.write_bytes(canonical(value))
-            temporary.chmod(0o600)
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(canonical(value))
+                file.flush()
+                os.fsync(file.fileno())
             temporary.replace(path)
 
     def read(self, root: Digest) -> dict[str, Any]:

@@ -1,0 +1,12 @@
+"""Statistics of what a run prints: paired, clustered, exact. Usable alone: `from superalign import stats`."""
+
+from superalign.stats.binomial import binomial_interval
+from superalign.stats.interval import Interval, StatsError, refused
+from superalign.stats.mean import mean_interval, paired_difference
+from superalign.stats.pgr import pgr, pgr_fieller
+from superalign.stats.roc import OperatingPoint, auroc, tpr_at_fpr
+
+__all__ = [
+    "Interval", "OperatingPoint", "StatsError", "auroc", "binomial_interval", "mean_interval", "paired_difference", "pgr",
+    "pgr_fieller", "refused", "tpr_at_fpr",
+]  # fmt: skip

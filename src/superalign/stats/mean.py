@@ -1,0 +1,45 @@
+"""Means and paired differences with clustered standard errors (Miller 2024, 2411.00640, §2.2 and §4.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats as scipy_stats
+
+from superalign.stats.interval import Interval, StatsError, checked, cluster_codes, refused
+
+
+def mean_interval(x: ArrayLike, *, clusters: Any = None, level: float = 0.95) -> Interval:
+    """Mean of `x` (n,) with a t interval on G − 1 degrees of freedom, errors clustered by `clusters` (n,).
+
+    The variance is Σ_g (Σ_{i∈g} e_i)² / n² · G/(G − 1). Without clusters it is the usual standard error of a mean.
+    Refuses with fewer than two clusters or no values; raises StatsError on NaN.
+
+    >>> mean_interval([0.0, 1.0, 1.0, 1.0]).value
+    0.75
+    """
+    values = checked(x)
+    codes, groups = cluster_codes(clusters, len(values))
+    if groups < 2:
+        return refused(f"{groups} clusters: an interval needs two", n=len(values), clusters=groups, method="t", level=level)
+    mean = float(values.mean())
+    sums = np.bincount(codes, weights=values - mean, minlength=groups)
+    error = float(np.sqrt((sums**2).sum() * groups / (groups - 1))) / len(values)
+    half = float(scipy_stats.t.ppf(0.5 + level / 2, groups - 1)) * error
+    return Interval(
+        value=mean, low=mean - half, high=mean + half, level=level, n=len(values), clusters=groups, method="clustered t"
+    )
+
+
+def paired_difference(a: ArrayLike, b: ArrayLike, *, clusters: Any = None, level: float = 0.95) -> Interval:
+    """Mean of a − b over the same items, clustered; raises StatsError when the lengths differ.
+
+    >>> paired_difference([1, 1, 0, 1], [0, 1, 0, 0]).value
+    0.5
+    """
+    first, second = checked(a, "first values"), checked(b, "second values")
+    if len(first) != len(second):
+        raise StatsError(f"{len(first)} and {len(second)} values: a paired difference needs the same items on both sides")
+    return mean_interval(first - second, clusters=clusters, level=level)
