@@ -16,7 +16,7 @@ WORDS = ("<pad>", "<bos>", "<eos>", "<unk>", "a", "b", "c", "d", "=", "+", "-", 
 
 @pytest.fixture
 def tiny() -> Callable[..., Any]:
-    """`tiny(seed=0)` → LocalModel: a fresh GPT-2 of 2 layers, width 16, context 24, over thirteen words."""
+    """`tiny(seed=0)` → LocalModel: fresh GPT-2, 2 layers, width 16, context 24, thirteen words."""
 
     def make(seed: int = 0, name: str = "tiny") -> Any:
         import torch

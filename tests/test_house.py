@@ -1,4 +1,4 @@
-"""The house itself: rooms import downwards only, importing costs nothing, files stay small and tell no machine's paths."""
+"""The house itself: rooms import downwards only, importing is light, files are small and name no machine's paths."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def test_importing_is_light(imported: str, heavy: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("folder", ["work", "root", "home"])
 def test_no_file_names_a_machine_path(folder: str) -> None:
     pattern = rf"(^|[^A-Za-z0-9_.)*?~/-])/{folder}/[A-Za-z0-9_.]"
-    found = run("git", "grep", "--untracked", "-I", "-n", "-E", pattern, "--", ".", ":!src/superalign/tasks/data")
+    found = run(
+        "git", "grep", "--untracked", "-I", "-n", "-E", pattern, "--", ".", ":!src/superalign/tasks/data"
+    )
     assert found.returncode == 1, found.stdout or found.stderr
 
 

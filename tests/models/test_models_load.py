@@ -9,7 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from superalign.models import LocalModel, ModelError, QuarantineError, RewardHead, load_folder, load_model, save_model
+from superalign.models import (
+    LocalModel,
+    ModelError,
+    QuarantineError,
+    RewardHead,
+    load_folder,
+    load_model,
+    save_model,
+)
 
 Make = Callable[..., LocalModel]
 

@@ -111,7 +111,7 @@ def test_splits_share_no_cluster(pair: Page) -> None:
 
 
 def test_too_many_and_unknown_views_are_refused() -> None:
-    with pytest.raises(ValueError, match="holds .* balanced slips, 1000000 were asked for"):
+    with pytest.raises(ValueError, match=r"holds .* balanced slips, 1000000 were asked for"):
         slips(split="dev", n=1_000_000)
     with pytest.raises(ValueError, match="no view 'triple'"):
         slips(split="dev", view="triple")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,9 @@ def quick(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(family, "Corpus", seeded)
     monkeypatch.setattr(family, "CHECKPOINT_EVERY", 2)
-    monkeypatch.setitem(family.SIZES, "toy", Size(width=8, layers=1, heads=1, steps=12, rate=1e-2, batch=4, warmup=3))
+    monkeypatch.setitem(
+        family.SIZES, "toy", Size(width=8, layers=1, heads=1, steps=12, rate=1e-2, batch=4, warmup=3)
+    )
 
 
 class Stopped(Exception):
@@ -42,7 +45,9 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.usefixtures("quick")
-def test_an_interrupted_training_ends_at_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_training_ends_at_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = train_family("toy", tmp_path / "whole", seed=1)
     step, calls = family._step, []
 
@@ -77,8 +82,14 @@ def test_progress_may_stop_a_training_too(tmp_path: Path) -> None:
         train_family("toy", tmp_path / "cut", seed=2, steps=52, progress=stop)
     train_family("toy", tmp_path / "cut", seed=2, steps=52)
     recipe = train_family("toy", tmp_path / "whole", seed=2, steps=52)
-    assert all(torch.equal(a, b) for a, b in zip(weights(tmp_path / "cut").values(), weights(tmp_path / "whole").values(), strict=True))
-    log = [[json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()] for name in ("cut", "whole")]
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(weights(tmp_path / "cut").values(), weights(tmp_path / "whole").values(), strict=True)
+    )
+    log = [
+        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("cut", "whole")
+    ]
     assert [line["step"] for line in log[0]] == [line["step"] for line in log[1]] == [50]
     assert log[1][0]["loss"] < math.log(len(family_words()))
     assert recipe["steps"] == 52
@@ -100,7 +111,7 @@ def test_the_rate_warms_up_and_falls_by_a_cosine() -> None:
     assert factors[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
     assert factors[10] == pytest.approx(1.0)
     assert factors[55] == pytest.approx(0.05 + 0.95 / 2)
-    assert all(a > b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert all(a > b for a, b in pairwise(factors[10:]))
     assert 0.05 < factors[-1] < 0.06
 
 

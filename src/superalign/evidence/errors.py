@@ -145,6 +145,8 @@ def sqlite_errors(place: Path) -> Iterator[None]:
     """Turn SQLite's named failures (full, busy, read-only, corrupt) into one clear sentence each."""
     try:
         yield
+    except UnicodeDecodeError as error:  # SQLite's own message quotes damaged bytes
+        raise _damaged(error, place) from error
     except sqlite3.Error as error:
         raise _sentence(error, place) from error
 
@@ -168,7 +170,11 @@ def _sentence(error: sqlite3.Error, place: Path) -> SuperalignError:
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return Unwritable(f"the ledger {place} can't be opened for writing ({error}): check owner and mode")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return Tampered(f"the ledger {place} is damaged ({error}): restore it from a copy; don't repair it")
+        return _damaged(error, place)
     return SuperalignError(
         f"the ledger {place} failed: {error}; run `superalign verify` to see what is stored"
     )
+
+
+def _damaged(error: Exception, place: Path) -> Tampered:
+    return Tampered(f"the ledger {place} is damaged ({error}): restore it from a copy; don't repair it")

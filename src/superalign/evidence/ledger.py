@@ -229,9 +229,11 @@ def _read_all(db: sqlite3.Connection, path: Path) -> list[Event]:
     for seq, digest, signature, entry in db.execute(
         "SELECT seq, digest, signature, entry FROM event ORDER BY seq"
     ):
+        if not all(isinstance(value, bytes) for value in (digest, signature, entry)):
+            raise _tampered(path, f"event {seq} isn't text")
         try:
             event = read_entry(seq, digest.decode(), signature.decode(), entry)
-        except (Tampered, UnicodeDecodeError, AttributeError) as error:
+        except (Tampered, UnicodeDecodeError) as error:
             raise _tampered(path, f"event {seq} was changed") from error
         if seq != len(events) or event.prev != prev:
             raise _tampered(path, f"the chain breaks at event {len(events)}")

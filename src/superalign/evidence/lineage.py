@@ -51,6 +51,7 @@ class Node:
 
     @property
     def label(self) -> str:
+        """What people read: name and the first four digits, data marked as such."""
         text = f"{self.name}@{self.digest[:4]}"
         return f"data {text}" if self.kind == "data" else text
 

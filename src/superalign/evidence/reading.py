@@ -42,7 +42,7 @@ def read_rows(path: Path) -> Iterator[Row | Finding]:
         return
     try:
         yield from _rows_after_rollback(path)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: SQLite's message quotes damaged bytes
         yield Finding(seq=None, what=f"SQLite can't read it: {error}", where=str(path), do=_RESTORE)
 
 

@@ -2,16 +2,16 @@
 
 Three attackers, each fitted on half of the clusters and tried on the other half, both ways:
 
-- `metadata`: bits of the id and of the cluster's name, place in the page, how long the inputs are; never a token of them.
-- `edit-lookup`: the edit alone, looked up with additive smoothing. Pair: the first run of tokens in which the sides
-  differ, as (only in a, only in b). Single: the token at the place.
+- `metadata`: bits of the id and of the cluster's name, place in the page, how long the inputs are; never a token.
+- `edit-lookup`: the edit alone, looked up with additive smoothing. Pair: the first run of tokens in which the
+  sides differ, as (only in a, only in b). Single: the token at the place.
 - `edit-logistic`: the edit alone, all of it: hashed tokens of every differing run (pair), token and place (single).
 
 Names are written `ID`. A single shows no edit, so its edit attackers are handed more than a solver has: the altered
-place, or for a sound item the place where it would have been altered (where the task kept none: one drawn from the
-places of the altered). They see the token there and nothing around it. Two halves of balanced data lean opposite ways,
-so an honest task often lands *below* chance; that passes. With few items the limit is noise: at 400 it is two standard
-errors above chance.
+place, or for a sound item the place where it would have been altered (where the task kept none: one drawn from
+the places of the altered). They see the token there and nothing around it. Two halves of balanced data lean
+opposite ways, so an honest task often lands *below* chance; that passes. With few items the limit is noise: at 400
+it is two standard errors above chance. No attacker counts words over a whole window: that is reading the question.
 
     for result in audit(slips(split="dev")): print(result.attacker, result.accuracy, result.passed)
 """
@@ -64,7 +64,7 @@ class _Seen(NamedTuple):
 
 
 def audit(page: Page, *, seed: int = 0) -> tuple[AuditResult, ...]:
-    """One result per attacker on `page` (two options, pair or single view); reads the truths, so evaluator only.
+    """One result per attacker on `page` (pair or single view, two options); reads truths, so evaluator only.
 
     Raises ValueError when the page has fewer than two clusters or an item has other than two options.
 
@@ -74,7 +74,8 @@ def audit(page: Page, *, seed: int = 0) -> tuple[AuditResult, ...]:
     if any(len(item.options) != 2 for item in page.items):
         raise ValueError(f"{page.task}/{page.split}: the audit reads items of two options only")
     halves = _halves(page.items, seed=seed)
-    attackers: dict[str, Attack] = {"metadata": _logistic([metadata(i, item) for i, item in enumerate(page.items)], answers)}
+    known = [metadata(i, item) for i, item in enumerate(page.items)]
+    attackers: dict[str, Attack] = {"metadata": _logistic(known, answers)}
     if all({"a", "b"} <= set(item.input) for item in page.items):
         runs = [differing(item.input["a"], item.input["b"]) for item in page.items]
         attackers["edit-lookup"] = _pair_lookup([found[0] if found else ("", "") for found in runs], answers)
@@ -82,11 +83,14 @@ def audit(page: Page, *, seed: int = 0) -> tuple[AuditResult, ...]:
     elif all("place" in page.truths[item.id] for item in page.items):
         seen = _seen(page, seed=seed)
         attackers["edit-lookup"] = _token_lookup([s.token for s in seen], answers)
-        attackers["edit-logistic"] = _logistic([{f"token {s.token}": 1.0, f"tenth {s.tenth}": 1.0} for s in seen], answers)
+        shown = [{f"token {s.token}": 1.0, f"tenth {s.tenth}": 1.0} for s in seen]
+        attackers["edit-logistic"] = _logistic(shown, answers)
     return tuple(_result(page, name, attack, answers, halves) for name, attack in attackers.items())
 
 
-def _result(page: Page, name: str, attack: Attack, answers: np.ndarray, halves: tuple[list[int], list[int]]) -> AuditResult:
+def _result(
+    page: Page, name: str, attack: Attack, answers: np.ndarray, halves: tuple[list[int], list[int]]
+) -> AuditResult:
     right = 0.0
     for fit, tried in (halves, halves[::-1]):
         score = attack(fit, tried)
@@ -102,7 +106,9 @@ def _halves(items: Sequence[Item], *, seed: int) -> tuple[list[int], list[int]]:
     """Row numbers of two halves that share no cluster, as even as the clusters' sizes allow."""
     sizes = Counter(item.cluster for item in items)
     if len(sizes) < 2:
-        raise ValueError(f"the audit needs two clusters to fit on one and attack the other, the page has {len(sizes)}")
+        raise ValueError(
+            f"the audit needs two clusters, to fit on one and attack the other: got {len(sizes)}"
+        )
     names = sorted(sizes)
     order = np.random.default_rng(seed).permutation(len(names))
     first, taken = set(), 0
@@ -119,10 +125,13 @@ def _halves(items: Sequence[Item], *, seed: int) -> tuple[list[int], list[int]]:
 
 
 def metadata(position: int, item: Item) -> Features:
-    """What is known of an item without reading its inputs: id and cluster bits, position, options, lengths in tokens."""
+    """What is known of an item unread: id and cluster bits, position, options, lengths in tokens.
+
+    Example: `metadata(0, item)["odd 0"] == 1.0`
+    """
     lengths = {name: len(text.split()) for name, text in item.input.items()}
     features = {f"length {name}={length}": 1.0 for name, length in lengths.items()}
-    features[f"longer {(lengths.get('a', 0) > lengths.get('b', 0)) - (lengths.get('a', 0) < lengths.get('b', 0))}"] = 1.0
+    features[f"a is longer by {np.sign(lengths.get('a', 0) - lengths.get('b', 0))}"] = 1.0
     features[f"odd {position % 2}"] = 1.0
     features[f"options {' '.join(item.options)}"] = 1.0
     for what, text in (("id", item.id), ("cluster", item.cluster)):
@@ -145,12 +154,14 @@ def differing(a: str, b: str) -> list[Run]:
     left, right = a.split(), b.split()
     codes = SequenceMatcher(None, left, right, autojunk=False).get_opcodes()
     return [
-        (" ".join(_named(left[i:j])), " ".join(_named(right[k:m]))) for tag, i, j, k, m in codes if tag != "equal"
+        (" ".join(_named(left[i:j])), " ".join(_named(right[k:m])))
+        for tag, i, j, k, m in codes
+        if tag != "equal"
     ]
 
 
 def _signed(runs: list[Run]) -> Features:
-    """Differing tokens, +1 on side b and -1 on side a (answer 1 is b), so that exchanging the sides flips every sign."""
+    """Differing tokens, +1 on side b and -1 on side a (answer 1 is b): exchanging the sides flips every sign."""
     features: Features = {}
     for i, (a, b) in enumerate(runs):
         for sign, side, other in ((-1.0, a, b), (1.0, b, a)):
@@ -161,8 +172,8 @@ def _signed(runs: list[Run]) -> Features:
 
 def _pair_lookup(runs: list[Run], answers: np.ndarray) -> Attack:
     def attack(fit: list[int], tried: list[int]) -> np.ndarray:
+        # (sound side's tokens, altered side's) → how often
         sound = Counter(runs[i] if answers[i] == 0 else runs[i][::-1] for i in fit)
-        """(sound side's tokens, altered side's) → how often."""
         return np.array([np.log((sound[runs[i][::-1]] + 0.5) / (sound[runs[i]] + 0.5)) for i in tried])
 
     return attack
@@ -193,10 +204,14 @@ def _seen(page: Page, *, seed: int) -> list[_Seen]:
     return seen
 
 
-def _logistic(rows: list[Features], answers: np.ndarray, *, intercept: bool = True, ridge: float = 1.0) -> Attack:
+def _logistic(
+    rows: list[Features], answers: np.ndarray, *, intercept: bool = True, ridge: float = 1.0
+) -> Attack:
     """Logistic regression on hashed features, by steps that never overshoot (a quadratic bound of the loss)."""
     cells = [
-        (i, zlib.crc32(name.encode()) % _HASHES, value) for i, row in enumerate(rows) for name, value in row.items()
+        (i, zlib.crc32(name.encode()) % _HASHES, value)
+        for i, row in enumerate(rows)
+        for name, value in row.items()
     ]
     cells += [(i, _HASHES, 1.0) for i in range(len(rows))] if intercept else []
     row, column, value = (np.array(part) for part in zip(*cells, strict=True))

@@ -1,10 +1,10 @@
 """A page as preference data for TRL: pairs for its reward trainer and DPO, labelled singles for KTO.
 
-    write_preferences(slips(split="train", view="pair"), Path("pairs.jsonl"))    # prompt, chosen, rejected
-    write_preferences(slips(split="train", view="single"), Path("singles.jsonl"))    # prompt, completion, label
+    write_preferences(slips(split="train", view="pair"), Path("pairs.jsonl"))  # prompt, chosen, rejected
+    write_preferences(slips(split="train", view="single"), Path("singles.jsonl"))  # prompt, completion, label
 
-Only what may be trained on is exported: train and dev. Validation and test pages hold the truth that models are
-measured with, and whoever fits a model to it burns it.
+Only what may be trained on is exported: train and dev. Validation and test pages hold the truth that models
+are measured with, and whoever fits a model to it burns it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HELD = ("validation", "test")
 
 
 def preferences(page: Page, *, quarantined: bool = False) -> list[dict[str, Any]]:
-    """Rows in TRL's formats: {prompt, chosen, rejected} of a pair page, {prompt, completion, label} of a single one.
+    """Rows as TRL reads them: {prompt, chosen, rejected} of a pair page, {prompt, completion, label} of a single.
 
     `label` is True for what is sound. Raises ValueError for a validation or test page, unless `quarantined=True`
     says that the rows stay in quarantine with every model they touch (rules R1 and R4).
@@ -29,8 +29,8 @@ def preferences(page: Page, *, quarantined: bool = False) -> list[dict[str, Any]
     """
     if page.split in HELD and not quarantined:
         raise ValueError(
-            f"{page.task}/{page.split} may not become training data: a model fitted to it can never be validated by it "
-            "(R1), and the signal is burnt for good (R4): export the train split, or pass quarantined=True"
+            f"{page.task}/{page.split} may not become training data: a model fitted to it can never be validated "
+            "by it (R1), and the signal is burnt for good (R4): export train, or pass quarantined=True"
         )
     prompt = PROMPTS.get(page.task.partition(".")[0], "")
     rows: list[dict[str, Any]] = []
@@ -45,7 +45,12 @@ def preferences(page: Page, *, quarantined: bool = False) -> list[dict[str, Any]
 
 
 def write_preferences(page: Page, path: Path, *, quarantined: bool = False) -> int:
-    """Write `preferences(page)` to `path` as JSON Lines, UTF-8; returns how many rows. Refuses as `preferences` does."""
+    """Write `preferences(page)` to `path` as JSON Lines, UTF-8; returns how many rows.
+
+    Raises ValueError as `preferences` does, and then writes nothing.
+
+    Example: `write_preferences(traces(split="train", n=100), Path("singles.jsonl"))`
+    """
     rows = preferences(page, quarantined=quarantined)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return len(rows)
