@@ -31,6 +31,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
 		[ "$$(id -u)" = 0 ] || { echo "$(PYTHON) cannot make a virtual environment: install python3.11-venv" >&2; exit 1; }; \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv; }
-	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	[ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt torch -e ".[local,test,lint]"
 	@touch $@

@@ -27,8 +27,8 @@ def tiny() -> Callable[..., Any]:
 
         torch.manual_seed(seed)
         config = GPT2Config(
-            vocab_size=len(WORDS), n_positions=24, n_embd=16, n_layer=2, n_head=2, resid_pdrop=0.0, embd_pdrop=0.0,
-            attn_pdrop=0.0, bos_token_id=1, eos_token_id=2, pad_token_id=0, initializer_range=0.5,
+            vocab_size=len(WORDS), n_positions=24, n_embd=16, n_layer=2, n_head=2, initializer_range=0.5,
+            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=1, eos_token_id=2, pad_token_id=0,
         )  # fmt: skip
         network = GPT2LMHeadModel(config).eval()
         return LocalModel(name=name, network=network, tokenizer=word_tokenizer(WORDS)).sealed()

@@ -38,14 +38,10 @@ class Lab:
 
     def data(self, name: str, *families: str, quarantined: bool = False, clusters: str | None = None) -> str:
         split = [tuple(f.split("/")) for f in families]
-        self.ws.contains(
-            digest(name), families=split, name=name, quarantined=quarantined, clusters_digest=clusters
-        )
+        self.ws.contains(digest(name), families=split, name=name, quarantined=quarantined, clusters_digest=clusters)
         return digest(name)
 
-    def signal(
-        self, name: str, family: str, role: str, kind: str = "labels", actor: str = "evaluator"
-    ) -> str:
+    def signal(self, name: str, family: str, role: str, kind: str = "labels", actor: str = "evaluator") -> str:
         signal = Signal(name=name, digest=digest(name), family=family, role=role, kind=kind)
         self.ws.signal(signal, actor=actor)
         return digest(name)

@@ -29,9 +29,7 @@ def test_keys_sort_by_utf16_not_by_code_point():
     assert canonical({"\ufb33": 1, "\U0001f600": 2}) == '{"\U0001f600":2,"\ufb33":1}'.encode()
 
 
-@pytest.mark.parametrize(
-    "bad", [math.nan, math.inf, -math.inf, 2**53, {1: 2}, b"bytes", object(), {"a": "\ud800"}]
-)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 2**53, {1: 2}, b"bytes", object(), {"a": "\ud800"}])
 def test_what_json_cannot_say_is_refused(bad):
     with pytest.raises(BadEvent):
         canonical({"x": bad})
@@ -50,9 +48,7 @@ def test_numpy_scalars_and_tuples_are_plain():
     assert canonical(value) == b'{"a":0.5,"b":3,"c":[true,null]}'
 
 
-@pytest.mark.parametrize(
-    "text", ["", "0" * 63, "0" * 65, "A" * 64, "../" + "0" * 61, "0" * 64 + "\n", 5, None]
-)
+@pytest.mark.parametrize("text", ["", "0" * 63, "0" * 65, "A" * 64, "../" + "0" * 61, "0" * 64 + "\n", 5, None])
 def test_only_64_lowercase_hex_digits_are_a_digest(text):
     assert not is_digest(text)
 

@@ -395,9 +395,7 @@ class TestPlans:
         data, base, model, head = lab.data("d", T), lab.base(), digest_of("new"), len(lab.ws.ledger)
         lab.ws.check_plan([Use(base, model, "fit"), Use(data, model, "fit"), Use(v, model, "report")])
         with refused("R4", "planned@"):
-            lab.ws.check_plan(
-                [Use(base, model, "fit"), Use(model, digest_of("b"), "fit"), Use(v, model, "fit")]
-            )
+            lab.ws.check_plan([Use(base, model, "fit"), Use(model, digest_of("b"), "fit"), Use(v, model, "fit")])
         lab.ws.check_plan([Use(v, model, "fit", quarantined=True)])
         with refused("R4"):
             lab.ws.check_plan([Use(v, digest_of("x"), "fit", kind="data"), Use(digest_of("x"), model, "fit")])
@@ -439,9 +437,7 @@ class TestFacts:
         with refused("R4"):
             lab.ws.ledger.append("edge", body, actor="trainer")
         with refused("R1", "doesn't say in_distribution"):
-            lab.ws.ledger.append(
-                "measurement", body_of(lab.measurement(f"m@{subject}", v)), actor="evaluator"
-            )
+            lab.ws.ledger.append("measurement", body_of(lab.measurement(f"m@{subject}", v)), actor="evaluator")
 
     @pytest.mark.parametrize(
         "fields",

@@ -35,9 +35,7 @@ def world(kinds: list[tuple[str, bool]], kind: str = "labels") -> tuple[State, l
 PRODUCING = ("fit", "contains")
 NODES = st.tuples(st.sampled_from(["model", "data", "signal", "session"]), st.booleans())
 EDGES = st.lists(
-    st.tuples(
-        st.integers(0, 8), st.integers(1, 8), st.sampled_from(["fit", "contains", "read", "select", "report"])
-    ),
+    st.tuples(st.integers(0, 8), st.integers(1, 8), st.sampled_from(["fit", "contains", "read", "select", "report"])),
     max_size=20,
 )
 
@@ -119,9 +117,7 @@ def test_taint_is_what_the_paths_say(kinds, wanted):
 def test_a_fork_and_a_rebuild_agree_with_the_graph(kinds, wanted, order):
     state, digests = world(kinds)
     places = [SIGNAL, *digests]
-    edges = [
-        Edge(places[a], places[b], m) for a, b, m in wanted if a < len(places) and b < len(places) and a != b
-    ]
+    edges = [Edge(places[a], places[b], m) for a, b, m in wanted if a < len(places) and b < len(places) and a != b]
     other = state.fork()
     for edge in edges:
         state.graph.add_edge(edge)

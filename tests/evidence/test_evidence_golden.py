@@ -34,15 +34,18 @@ def write_golden(ws: Workspace) -> str:
     ws.node(kind="model", digest=d["organism"], name="organism", quarantined=True)
     ws.use(d["base"], d["organism"], "fit")
     signals = [
-        Signal(name=task, digest=sha256(task.encode()), family=f"construction/{task}/validation",
-               role="validation", kind="labels")
+        Signal(
+            name=task,
+            digest=sha256(task.encode()),
+            family=f"construction/{task}/validation",
+            role="validation",
+            kind="labels",
+        )
         for task in ("slips", "traces")
-    ]  # fmt: skip
+    ]
     for signal in signals:
         ws.signal(signal)
-    probe = Signal(
-        name="probe", digest=d["probe"], family="probe/slips/validation", role="validation", kind="probe"
-    )
+    probe = Signal(name="probe", digest=d["probe"], family="probe/slips/validation", role="validation", kind="probe")
     ws.signal(probe)
     ws.use(d["m"], d["probe"], "read", actor="evaluator")
     ws.node(kind="session", digest=d["agent"], name="agent", actor="researcher")
@@ -55,19 +58,31 @@ def write_golden(ws: Workspace) -> str:
     raw = ws.store.put("raw output, with ünïcode and \x00".encode())
     numbers = {"value": 0.925, "low": 0.9, "high": 1e-7, "n": 120, "clusters": 17, "inputs": (raw,)}
     seqs = [
-        ws.measure(Measurement(name="accuracy.pair", title="Pair accuracy", subject=subject, cost={"s": 1.5},
-                               signals=(signal.digest,), tags={"stage": "validate"}, **numbers))
+        ws.measure(
+            Measurement(
+                name="accuracy.pair",
+                title="Pair accuracy",
+                subject=subject,
+                cost={"s": 1.5},
+                signals=(signal.digest,),
+                tags={"stage": "validate"},
+                **numbers,
+            )
+        )
         for subject, signal in (("x7", signals[0]), (f"m@{d['m']}", signals[1]))
-    ]  # fmt: skip
+    ]
     ws.unseal("x7")
     ws.claim(
-        Claim(text="m tells sound code from altered", verdict="supported", subject="x7",
-              measurements=tuple(seqs), defeaters=("the alterations are synthetic",))
-    )  # fmt: skip
-    ws.ledger.append("stage", {"stage": "validate", "result": ws.store.put_json({"n": 1})}, actor="trainer")
-    ws.ledger.append(
-        "figure", {"figure": "roc", "data": ws.store.put_json({"curves": []})}, actor="evaluator"
+        Claim(
+            text="m tells sound code from altered",
+            verdict="supported",
+            subject="x7",
+            measurements=tuple(seqs),
+            defeaters=("the alterations are synthetic",),
+        )
     )
+    ws.ledger.append("stage", {"stage": "validate", "result": ws.store.put_json({"n": 1})}, actor="trainer")
+    ws.ledger.append("figure", {"figure": "roc", "data": ws.store.put_json({"curves": []})}, actor="evaluator")
     for type, actor in (("query", "evaluator"), ("proposal", "researcher"), ("verdict", "reviewer")):
         ws.ledger.append(type, {}, actor=actor)
     root = ws.checkpoint()

@@ -55,9 +55,16 @@ def test_triggers_abort_update_and_delete(ws, tmp_path):
 
 @pytest.mark.parametrize(
     ("type", "actor"),
-    [("measurement", "trainer"), ("promote", "evaluator"), ("base", "trainer"), ("run", "researcher"),
-     ("checkpoint", "evaluator"), ("seal", "trainer"), ("note", "stranger")],
-)  # fmt: skip
+    [
+        ("measurement", "trainer"),
+        ("promote", "evaluator"),
+        ("base", "trainer"),
+        ("run", "researcher"),
+        ("checkpoint", "evaluator"),
+        ("seal", "trainer"),
+        ("note", "stranger"),
+    ],
+)
 def test_types_are_bound_to_principals(ws, type, actor):
     with pytest.raises(NotAllowed, match=f"{actor} may not write a {type} event"):
         ws.ledger.append(type, {}, actor=actor)

@@ -25,9 +25,7 @@ def sample(lab):
     lab.claim(model, seq, tags={"scope": "in-distribution"})
     lab.ws.seal("slips/validation", {"i": 1})
     lab.root = lab.ws.checkpoint()
-    lab.ws.ledger.append(
-        "figure", {"figure": "roc", "data": lab.ws.store.put_json([1, 2])}, actor="evaluator"
-    )
+    lab.ws.ledger.append("figure", {"figure": "roc", "data": lab.ws.store.put_json([1, 2])}, actor="evaluator")
     return lab
 
 
@@ -128,8 +126,14 @@ def rewrite(ws, seq: int, *, sign: bool, **changes) -> None:
         signature = row.signature.decode()
         if sign:
             signature = ws.ledger.keyring.private(entry["actor"]).sign(signed_bytes(prev)).hex()
-        edit(ws, "UPDATE event SET entry = ?, digest = ?, signature = ? WHERE seq = ?",
-             canonical(entry).decode(), prev, signature, row.seq)  # fmt: skip
+        edit(
+            ws,
+            "UPDATE event SET entry = ?, digest = ?, signature = ? WHERE seq = ?",
+            canonical(entry).decode(),
+            prev,
+            signature,
+            row.seq,
+        )
 
 
 def test_changes_in_the_file(sample, open_ws):
@@ -138,9 +142,7 @@ def test_changes_in_the_file(sample, open_ws):
     seq = ws.ledger.events("measurement")[0].seq
     assert whats(verify(ws.path))[0] == (seq, f"event {seq} no longer has its own hash")
     ws.close()
-    with pytest.raises(
-        Tampered, match=rf"tampered with \(event {seq} was changed\): run `superalign verify`"
-    ):
+    with pytest.raises(Tampered, match=rf"tampered with \(event {seq} was changed\): run `superalign verify`"):
         open_ws()
 
 
@@ -175,11 +177,14 @@ def test_with_all_keys_only_the_anchor_tells(sample):
         ("measurement", {"body": {}}, "a measurement event lacks"),
         ("measurement", {"type": "genesis"}, "genesis is the first event"),
         ("base", {"body": {"digest": "1" * 64, "reason": "x"}}, "has no node"),
-        ("node", {"body": {"digest": "1" * 64, "kind": "data", "name": "", "quarantined": False, "meta": {}}},
-         "has no node"),
+        (
+            "node",
+            {"body": {"digest": "1" * 64, "kind": "data", "name": "", "quarantined": False, "meta": {}}},
+            "has no node",
+        ),
         ("signal", {"actor": "trainer"}, "R4: the trainer registers"),
     ],
-)  # fmt: skip
+)
 def test_signed_nonsense_is_found(sample, kind, changes, what):
     """Whoever holds the keys still can't write what the format or the rules exclude."""
     ws = sample.ws

@@ -12,7 +12,8 @@ from superalign import stats
 @pytest.mark.parametrize("module", ["binomial", "mean", "pgr", "roc"])
 def test_examples_run(module):
     result = doctest.testmod(importlib.import_module(f"superalign.stats.{module}"))
-    assert result.attempted and not result.failed
+    assert result.attempted
+    assert not result.failed
 
 
 def test_clustered_mean_is_cluster_robust_ols():
@@ -22,7 +23,9 @@ def test_clustered_mean_is_cluster_robust_ols():
     groups = np.repeat(np.arange(30), 7)
     x = rng.normal(size=210) + rng.normal(size=30)[groups]
     found = stats.mean_interval(x, clusters=groups)
-    fit = sm.OLS(x, np.ones(210)).fit(cov_type="cluster", cov_kwds={"groups": groups, "df_correction": True}, use_t=True)
+    fit = sm.OLS(x, np.ones(210)).fit(
+        cov_type="cluster", cov_kwds={"groups": groups, "df_correction": True}, use_t=True
+    )
     low, high = fit.conf_int()[0]
     assert found.value == pytest.approx(fit.params[0])
     # OLS scales by (n - 1)/(n - k) as well, which is 1 for a mean

@@ -33,9 +33,7 @@ def test_traces_pass(view: str) -> None:
 @pytest.mark.parametrize("view", ["pair", "single"])
 def test_one_direction_of_every_edit_is_caught(view: str) -> None:
     page = slips(split="dev", view=view)
-    kept = tuple(
-        item for item in page.items if page.truths[item.id]["key"][0] < page.truths[item.id]["key"][1]
-    )
+    kept = tuple(item for item in page.items if page.truths[item.id]["key"][0] < page.truths[item.id]["key"][1])
     assert len(kept) > 400
     results = by_attacker(replace(page, items=kept))
     assert not results["edit-lookup"].passed, results["edit-lookup"]
@@ -57,9 +55,7 @@ def _longer(item: Item, answer: int) -> Item:
 def test_metadata_that_tells_is_caught(leak: Callable[[Item, int], Item]) -> None:
     page = slips(split="dev", n=600)
     leaky = [(leak(item, page.truths[item.id]["answer"]), page.truths[item.id]) for item in page.items]
-    told = replace(
-        page, items=tuple(item for item, _ in leaky), truths={item.id: truth for item, truth in leaky}
-    )
+    told = replace(page, items=tuple(item for item, _ in leaky), truths={item.id: truth for item, truth in leaky})
     result = by_attacker(told)["metadata"]
     assert result.accuracy > 0.95
     assert not result.passed

@@ -56,11 +56,7 @@ def test_spans_slice_back_to_the_words() -> None:
 def test_names_agree_with_the_standard_tokenizer() -> None:
     source = "\n".join(next(iter(source_files("dev").values())).splitlines()[:400]) + "\n"
     try:
-        theirs = [
-            t.string
-            for t in tokenize.generate_tokens(io.StringIO(source).readline)
-            if t.type == tokenize.NAME
-        ]
+        theirs = [t.string for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.NAME]
     except tokenize.TokenError:  # the cut fell into a bracket
         pytest.fail("choose another cut")
     lexed = lex(source)

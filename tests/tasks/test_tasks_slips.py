@@ -36,7 +36,7 @@ def test_kinds_are_even_and_windows_used_once() -> None:
 
 
 def _edited(sound: list[str], kind: str, place: int, altered: list[str]) -> bool:
-    """Whether `altered` is `sound` with one edit of `kind` at `place`, told independently of how it was made."""
+    """Whether `altered` is `sound` with one edit of `kind` at `place`, told from the texts alone."""
     if sound[:place] != altered[:place]:
         return False
     rest, changed = sound[place:], altered[place:]

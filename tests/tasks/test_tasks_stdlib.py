@@ -25,9 +25,7 @@ def fresh_cache() -> Iterator[None]:
 def test_the_archive_is_the_pinned_one() -> None:
     assert hashlib.sha256(data_path("stdlib.tar.xz").read_bytes()).hexdigest() == index()["archive_sha256"]
     entries = index()["files"]
-    assert (
-        hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest() == index()["splits_sha256"]
-    )
+    assert hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest() == index()["splits_sha256"]
 
 
 def test_every_file_is_the_pinned_one_and_in_one_split() -> None:
@@ -70,9 +68,7 @@ def test_the_corpus_shares_little_with_held_out_files() -> None:
     assert grams(some) <= held  # the fingerprint would have seen a copy
 
 
-def test_a_tampered_archive_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_cache: None
-) -> None:
+def test_a_tampered_archive_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_cache: None) -> None:
     raw = bytearray(data_path("stdlib.tar.xz").read_bytes())
     raw[len(raw) // 2] ^= 1
     (tmp_path / "stdlib.tar.xz").write_bytes(raw)

@@ -69,9 +69,7 @@ def test_pages_are_reproducible_and_splits_apart() -> None:
     assert {item.id for item in dev.items}.isdisjoint(item.id for item in test.items)
 
 
-@pytest.mark.parametrize(
-    ("operation", "operand", "value"), [("+", 4, 3), ("-", 4, 5), ("*2", 3, 9), ("*3", 0, 3)]
-)
+@pytest.mark.parametrize(("operation", "operand", "value"), [("+", 4, 3), ("-", 4, 5), ("*2", 3, 9), ("*3", 0, 3)])
 def test_steps(operation: str, operand: int, value: int) -> None:
     assert apply_step(9, operation, operand) == value
 

@@ -31,9 +31,7 @@ def quick(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(family, "Corpus", seeded)
     monkeypatch.setattr(family, "CHECKPOINT_EVERY", 2)
-    monkeypatch.setitem(
-        family.SIZES, "toy", Size(width=8, layers=1, heads=1, steps=12, rate=1e-2, batch=4, warmup=3)
-    )
+    monkeypatch.setitem(family.SIZES, "toy", Size(width=8, layers=1, heads=1, steps=12, rate=1e-2, batch=4, warmup=3))
 
 
 class Stopped(Exception):
@@ -45,9 +43,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.usefixtures("quick")
-def test_an_interrupted_training_ends_at_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_training_ends_at_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train_family("toy", tmp_path / "whole", seed=1)
     step, calls = family._step, []
 

@@ -43,9 +43,7 @@ def test_closing_merges_exactly(tiny: Make) -> None:
         for parameter in opened:
             parameter += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.1
         changed = network(input_ids=IDS).logits.clone()
-    factors = [
-        (a.detach().clone(), b.detach().clone()) for a, b in zip(opened[::2], opened[1::2], strict=True)
-    ]
+    factors = [(a.detach().clone(), b.detach().clone()) for a, b in zip(opened[::2], opened[1::2], strict=True)]
     close(network)
     assert sorted(network.state_dict()) == sorted(keys)
     assert all(parameter.requires_grad for parameter in network.parameters())

@@ -29,9 +29,7 @@ def data() -> PairData:
 def loss_of(model: LocalModel, data: PairData) -> float:
     a = torch.tensor([reading.reward for reading in model.read(data.texts_a)])
     b = torch.tensor([reading.reward for reading in model.read(data.texts_b)])
-    return float(
-        pair_loss(a, b, *(torch.tensor(x) for x in (data.prefer, data.sound_a, data.sound_b, data.weight)))
-    )
+    return float(pair_loss(a, b, *(torch.tensor(x) for x in (data.prefer, data.sound_a, data.sound_b, data.weight))))
 
 
 def test_fitting_lowers_the_loss_and_leaves_the_base(tiny: Make, data: PairData) -> None:
@@ -39,9 +37,7 @@ def test_fitting_lowers_the_loss_and_leaves_the_base(tiny: Make, data: PairData)
     start = fit_reviewer(base, data, name="start", recipe=ReviewerRecipe(steps=0, batch=8))
     fitted = fit_reviewer(base, data, name="reviewer", recipe=RECIPE)
     assert loss_of(fitted, data) < 0.5 * loss_of(start, data)
-    wins = [
-        a.reward > b.reward for a, b in zip(fitted.read(data.texts_a), fitted.read(data.texts_b), strict=True)
-    ]
+    wins = [a.reward > b.reward for a, b in zip(fitted.read(data.texts_a), fitted.read(data.texts_b), strict=True)]
     assert np.mean(np.array(wins) == (data.prefer > 0.5)) > 0.95
     assert base.sealed().digest == base.digest == tiny().digest
     assert base.head is None
@@ -65,9 +61,7 @@ def test_fitting_again_goes_on_from_the_head(tiny: Make, data: PairData) -> None
 
 def test_progress_counts_steps(tiny: Make, data: PairData) -> None:
     seen: list[tuple[int, int]] = []
-    fit_reviewer(
-        tiny(), data, name="r", recipe=ReviewerRecipe(steps=3, batch=8), progress=lambda *at: seen.append(at)
-    )
+    fit_reviewer(tiny(), data, name="r", recipe=ReviewerRecipe(steps=3, batch=8), progress=lambda *at: seen.append(at))
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 

@@ -54,7 +54,9 @@ def _contexts(item: AuditItem, rng: np.random.Generator) -> dict[str, tuple[str,
     out |= {f"cue {c}": (context(NEUTRAL[0], c, item.sound), context(NEUTRAL[0], c, item.altered)) for c in CUES}
     slot = shared_slot(item.sound, item.altered, rng)
     for name in NAMED:
-        pair = (rename(item.sound, slot, name), rename(item.altered, slot, name)) if slot else (item.sound, item.altered)
+        pair = (
+            (rename(item.sound, slot, name), rename(item.altered, slot, name)) if slot else (item.sound, item.altered)
+        )
         out[f"identifier {name}"] = (context(*NEUTRAL, pair[0]), context(*NEUTRAL, pair[1]))
     return out
 
@@ -75,9 +77,14 @@ def audit_model(model: LocalModel, items: Sequence[AuditItem], *, sweep: int = 2
     least = min(lag.values())
     hidden = max(lag, key=lambda kind: lag[kind])
     return AuditReport(
-        context=usual - skill[worst], worst_context=worst, concealment=lag[hidden] - least, worst_alteration=hidden,
-        skill=skill, knows=knows, says=says,
-    )  # fmt: skip
+        context=usual - skill[worst],
+        worst_context=worst,
+        concealment=lag[hidden] - least,
+        worst_alteration=hidden,
+        skill=skill,
+        knows=knows,
+        says=says,
+    )
 
 
 def _by_alteration(model: LocalModel, items: Sequence[AuditItem]) -> tuple[dict[str, float], dict[str, float]]:

@@ -27,4 +27,7 @@ def reformatted(code: str, rng: np.random.Generator) -> str:
     return " ".join(deeper.get(word, word) for word in code.split())
 
 
-REWRITINGS: Mapping[str, Callable[[str, np.random.Generator], str]] = {"rename": renamed, "format": reformatted}
+REWRITINGS: Mapping[str, Callable[[str, np.random.Generator], str]] = {
+    "rename": renamed,
+    "format": reformatted,
+}

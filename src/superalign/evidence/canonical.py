@@ -48,9 +48,7 @@ def plain(value: object, *, depth: int = 0) -> Any:
         return {_key(k): plain(v, depth=depth + 1) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return [plain(v, depth=depth + 1) for v in value]
-    raise BadEvent(
-        f"a {type(value).__name__} can't be stored as JSON: pass numbers, text, lists and mappings"
-    )
+    raise BadEvent(f"a {type(value).__name__} can't be stored as JSON: pass numbers, text, lists and mappings")
 
 
 def _key(key: object) -> str:

@@ -24,8 +24,7 @@ def check_measurement(state: State, body: Mapping[str, Any], *, late: bool = Fal
     if subject is None and body["subject"] not in state.commitments:
         raise refusal(
             "R5",
-            f"{body['name']} measures {body['subject']!r}, which is neither name@digest nor a "
-            "registered alias",
+            f"{body['name']} measures {body['subject']!r}, which is neither name@digest nor a registered alias",
             body["subject"],
             "name the subject with all 64 digits of its digest, or register the alias with ws.alias",
         )
@@ -70,11 +69,7 @@ def check_claim(state: State, body: Mapping[str, Any], *, late: bool = False) ->
 
 def fit_tasks(state: State, subject: Digest) -> set[str]:
     """The tasks that the subject was fitted to, by any path and on any split."""
-    return {
-        family(t.family).task
-        for t in state.graph.tokens(subject)
-        if t.how in ("fit", "holds") and _is_family(t)
-    }
+    return {family(t.family).task for t in state.graph.tokens(subject) if t.how in ("fit", "holds") and _is_family(t)}
 
 
 def in_distribution(state: State, subject: Digest, signals: Iterable[Digest]) -> bool:
@@ -110,8 +105,7 @@ def _check_signal_role(state: State, digest: Digest, body: Mapping[str, Any], *,
     if body["role"] != "train" and signal.kind in FITTED and (edge := burnt_by(state, digest)):
         raise refusal(
             "R4",
-            f"{label} is burnt: {state.graph.label(edge.target)}, in quarantine, was fitted against "
-            "this instance",
+            f"{label} is burnt: {state.graph.label(edge.target)}, in quarantine, was fitted against this instance",
             f"{state.graph.label(edge.target)} ←({edge.mode})← {state.graph.label(edge.source)}",
             "fit a fresh instance: its family is still good",
         )
@@ -150,9 +144,7 @@ def _check_descent(state: State, subject: Digest) -> None:
         )
 
 
-def _check_taint(
-    state: State, subject: Digest, digest: Digest, body: Mapping[str, Any], *, late: bool
-) -> None:
+def _check_taint(state: State, subject: Digest, digest: Digest, body: Mapping[str, Any], *, late: bool) -> None:
     signal, node = state.signals[digest], state.graph.nodes[subject]
     label = f"{signal.name}@{digest[:4]}"
     hits = [t for t in sorted(state.graph.tokens(subject)) if t.family == signal.family]
@@ -162,19 +154,16 @@ def _check_taint(
             rule, doing = ("R6", "optimised against") if token.tool else ("R1", "fitted to")
             raise refusal(
                 rule,
-                f"{label} is offered to validate {node.kind} {node.label}, but it was {doing} "
-                f"{signal.family}",
+                f"{label} is offered to validate {node.kind} {node.label}, but it was {doing} {signal.family}",
                 path,
                 "validate with a signal family that it never met",
             )
         if token.how == "select" and not late and (body["role"] != "dev" or body["tried"] < 2):
             raise refusal(
                 "R2",
-                f"{signal.family} selected {node.label}, so its number is a dev number with how many "
-                "were tried",
+                f"{signal.family} selected {node.label}, so its number is a dev number with how many were tried",
                 path,
-                "write it with role='dev' and tried=how many candidates there were, or measure on a "
-                "fresh family",
+                "write it with role='dev' and tried=how many candidates there were, or measure on a fresh family",
             )
 
 
@@ -189,9 +178,7 @@ def _measurement(state: State, seq: int) -> Mapping[str, Any]:
     return state.measurements[seq]
 
 
-def _check_carries(
-    state: State, body: Mapping[str, Any], measured: Mapping[str, Any], seq: int, *, late: bool
-) -> None:
+def _check_carries(state: State, body: Mapping[str, Any], measured: Mapping[str, Any], seq: int, *, late: bool) -> None:
     """One measurement under a claim: signals named, role high enough, and the firewall again."""
     if not measured["signals"]:
         raise refusal(
@@ -204,8 +191,7 @@ def _check_carries(
     if claimed not in ROLES or ROLES.index(measured["role"]) < ROLES.index(claimed):
         raise refusal(
             "R1" if measured["role"] == "train" else "R2",
-            f"measurement {seq} ({measured['name']}) is a {measured['role']} number and can't carry a "
-            f"{claimed} claim",
+            f"measurement {seq} ({measured['name']}) is a {measured['role']} number and can't carry a {claimed} claim",
             f"event {seq}",
             "cite validation measurements, or tag the claim with the lower role",
         )
@@ -219,17 +205,14 @@ def _check_carries(
     check_measurement(state, measured, late=late)
 
 
-def _check_scope(
-    state: State, subject: Digest, own: list[Mapping[str, Any]], body: Mapping[str, Any]
-) -> None:
+def _check_scope(state: State, subject: Digest, own: list[Mapping[str, Any]], body: Mapping[str, Any]) -> None:
     if not own or body["tags"].get("scope") == "in-distribution":
         return
     if all(in_distribution(state, subject, m["signals"]) for m in own):
         tasks = ", ".join(sorted(fit_tasks(state, subject)))
         raise refusal(
             "R1",
-            f"every measurement under {body['text']!r:.60} is from a task its subject was trained on "
-            f"({tasks})",
+            f"every measurement under {body['text']!r:.60} is from a task its subject was trained on ({tasks})",
             state.graph.label(subject),
             "add a measurement from another task, or tag the claim {'scope': 'in-distribution'}",
         )

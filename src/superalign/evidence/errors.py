@@ -171,9 +171,7 @@ def _sentence(error: sqlite3.Error, place: Path) -> SuperalignError:
         return Unwritable(f"the ledger {place} can't be opened for writing ({error}): check owner and mode")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return _damaged(error, place)
-    return SuperalignError(
-        f"the ledger {place} failed: {error}; run `superalign verify` to see what is stored"
-    )
+    return SuperalignError(f"the ledger {place} failed: {error}; run `superalign verify` to see what is stored")
 
 
 def _damaged(error: Exception, place: Path) -> Tampered:

@@ -45,30 +45,44 @@ class Kind(NamedTuple):
 _MAKERS = ("trainer", "evaluator", "researcher", "notary")
 _SIGNERS = ("trainer", "evaluator", "reviewer")
 _MEASURED = {
-    "name": str, "title": str, "value": "number", "low": "number", "high": "number", "level": "number",
-    "n": int, "clusters": int, "unit": str, "subject": str, "signals": "digests", "role": ROLES, "tried": int,
-    "tags": dict, "cost": dict, "inputs": "digests", "white_box": bool, "in_distribution": bool,
-    "isolation": str, "note": str,
-}  # fmt: skip
+    "name": str,
+    "title": str,
+    "value": "number",
+    "low": "number",
+    "high": "number",
+    "level": "number",
+    "n": int,
+    "clusters": int,
+    "unit": str,
+    "subject": str,
+    "signals": "digests",
+    "role": ROLES,
+    "tried": int,
+    "tags": dict,
+    "cost": dict,
+    "inputs": "digests",
+    "white_box": bool,
+    "in_distribution": bool,
+    "isolation": str,
+    "note": str,
+}
 _CLAIMED = {
-    "text": str, "verdict": VERDICTS, "subject": str, "measurements": "seqs",
-    "defeaters": "texts", "tags": dict,
-}  # fmt: skip
+    "text": str,
+    "verdict": VERDICTS,
+    "subject": str,
+    "measurements": "seqs",
+    "defeaters": "texts",
+    "tags": dict,
+}
 
 TYPES: Mapping[str, Kind] = {
     "genesis": Kind(("notary",), {"format": int, "workspace": str, "keys": dict, "made_by": str}),
-    "node": Kind(
-        _MAKERS, {"digest": "digest", "kind": NODE_KINDS, "name": str, "quarantined": bool, "meta": dict}
-    ),
+    "node": Kind(_MAKERS, {"digest": "digest", "kind": NODE_KINDS, "name": str, "quarantined": bool, "meta": dict}),
     "signal": Kind(
         _SIGNERS, {"name": str, "digest": "digest", "family": "family", "role": ROLES, "kind": SIGNAL_KINDS}
     ),
-    "contains": Kind(
-        ("trainer", "evaluator"), {"digest": "digest", "families": "families", "clusters": "digest?"}
-    ),
-    "edge": Kind(
-        ("trainer", "evaluator", "researcher"), {"source": "digest", "target": "digest", "mode": MODES}
-    ),
+    "contains": Kind(("trainer", "evaluator"), {"digest": "digest", "families": "families", "clusters": "digest?"}),
+    "edge": Kind(("trainer", "evaluator", "researcher"), {"source": "digest", "target": "digest", "mode": MODES}),
     "base": Kind(("notary",), {"digest": "digest", "reason": "text"}),
     "demote": Kind(_SIGNERS, {"signal": "digest", "role": ROLES, "reason": str}),
     "promote": Kind(("reviewer",), {"signal": "digest", "role": ROLES, "reason": "text"}),
@@ -124,9 +138,7 @@ def signature_holds(key: str, digest: Digest, signature: str) -> bool:
 def check_author(type: str, actor: str) -> None:
     """Raise BadEvent for an unknown type, NotAllowed when it isn't that principal's to write."""
     if type not in TYPES:
-        raise BadEvent(
-            f"{type!r} is not a type of event in format {FORMAT}: use one of {', '.join(sorted(TYPES))}"
-        )
+        raise BadEvent(f"{type!r} is not a type of event in format {FORMAT}: use one of {', '.join(sorted(TYPES))}")
     if actor not in TYPES[type].who:
         raise NotAllowed(f"{actor} may not write a {type} event: let {' or '.join(TYPES[type].who)} sign it")
 
@@ -140,9 +152,7 @@ def check_body(type: str, body: object) -> None:
         return
     if body.keys() != fields.keys():
         odd = ", ".join(sorted(map(repr, body.keys() ^ fields.keys())))
-        raise BadEvent(
-            f"a {type} event lacks, or has no place for, {odd:.200}: docs/ledger.md lists its fields"
-        )
+        raise BadEvent(f"a {type} event lacks, or has no place for, {odd:.200}: docs/ledger.md lists its fields")
     for name, form in fields.items():
         if not _fits(body[name], form):
             raise BadEvent(f"{body[name]!r:.80} can't be the {name!r} of a {type} event: see docs/ledger.md")
@@ -191,11 +201,6 @@ def read_entry(seq: int, digest: str, signature: str, entry: bytes) -> Event:
     if not exact or set(parsed) != set(names):
         raise Tampered(f"event {seq} isn't canonical JSON with exactly the members {', '.join(names)}")
     texts = all(isinstance(parsed[n], str) for n in ("prev", "time", "type", "actor"))
-    if (
-        not texts
-        or parsed["seq"] != seq
-        or isinstance(parsed["seq"], bool)
-        or not isinstance(parsed["body"], dict)
-    ):
+    if not texts or parsed["seq"] != seq or isinstance(parsed["seq"], bool) or not isinstance(parsed["body"], dict):
         raise Tampered(f"event {seq} has members of the wrong kind, or another's sequence number")
     return Event(digest=digest, signature=signature, **parsed)

@@ -48,8 +48,7 @@ def _check_token(state: State, use: Use, token: Token, after: Token) -> None:
     if token.family == UNKNOWN:
         raise refusal(
             "R5",
-            f"nobody said what {_last(path)} holds or was made from, and {target.label} would be made "
-            "from it",
+            f"nobody said what {_last(path)} holds or was made from, and {target.label} would be made from it",
             path,
             "say it: ws.contains for data, ws.use for what it was fitted to, ws.base for a declared base",
         )
@@ -113,9 +112,7 @@ def check_signal(state: State, signal: Signal, actor: str) -> None:
         do = "lower the family with ws.demote first, for good"
     else:
         return
-    raise refusal(
-        "R4", f"{label} comes as {signal.role}, but its family {signal.family} is {held}", label, do
-    )
+    raise refusal("R4", f"{label} comes as {signal.role}, but its family {signal.family} is {held}", label, do)
 
 
 def check_move(state: State, signal: Digest, role: str, *, promote: bool) -> None:

@@ -68,15 +68,11 @@ def public_keys(path: Path) -> Mapping[str, str]:
     """Public keys from a `public.json`, or from the folder that holds one; KeyMissing if it can't be read."""
     file = path / "public.json" if path.is_dir() else path
     if not file.is_file() or file.stat().st_size > 65536:
-        raise KeyMissing(
-            f"no public keys at {file}: pass the public.json that the workspace's owner gave you"
-        )
+        raise KeyMissing(f"no public keys at {file}: pass the public.json that the workspace's owner gave you")
     try:
         keys = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise KeyMissing(
-            f"{file} isn't JSON: pass the public.json that the workspace's owner gave you"
-        ) from error
+        raise KeyMissing(f"{file} isn't JSON: pass the public.json that the workspace's owner gave you") from error
     if not isinstance(keys, dict) or not all(isinstance(k, str) for k in keys.values()):
         raise KeyMissing(f"{file} doesn't map principals to keys: pass the owner's public.json")
     return keys

@@ -30,10 +30,8 @@ APPLICATION_ID = 0x53414C31  # "SAL1"
 SCHEMA = (
     "CREATE TABLE event (seq INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, "
     "signature TEXT NOT NULL, entry TEXT NOT NULL)",
-    "CREATE TRIGGER event_no_update BEFORE UPDATE ON event "
-    "BEGIN SELECT RAISE(ABORT, 'events are never edited'); END",
-    "CREATE TRIGGER event_no_delete BEFORE DELETE ON event "
-    "BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END",
+    "CREATE TRIGGER event_no_update BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'events are never edited'); END",
+    "CREATE TRIGGER event_no_delete BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END",
 )
 Clock = Callable[[], float]
 
@@ -88,9 +86,7 @@ class Ledger:
         plain_body = plain(body)
         check_body(type, plain_body)
         if self.keyring is None:
-            raise Unwritable(
-                f"{self.path} was opened for reading: open the workspace with write=True to append"
-            )
+            raise Unwritable(f"{self.path} was opened for reading: open the workspace with write=True to append")
         key = self.keyring.private(actor)
         with self.transaction():
             members = {
@@ -182,9 +178,7 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     return db
 
 
-def begin(
-    db: sqlite3.Connection, path: Path, genesis: Mapping[str, Any], keyring: Keyring, clock: Clock
-) -> None:
+def begin(db: sqlite3.Connection, path: Path, genesis: Mapping[str, Any], keyring: Keyring, clock: Clock) -> None:
     """Create the table, its triggers and the genesis event in one transaction."""
     with sqlite_errors(path):
         db.execute("BEGIN IMMEDIATE")
@@ -226,9 +220,7 @@ def _check_format(db: sqlite3.Connection, path: Path) -> None:
 def _read_all(db: sqlite3.Connection, path: Path) -> list[Event]:
     events: list[Event] = []
     prev = GENESIS_PREV
-    for seq, digest, signature, entry in db.execute(
-        "SELECT seq, digest, signature, entry FROM event ORDER BY seq"
-    ):
+    for seq, digest, signature, entry in db.execute("SELECT seq, digest, signature, entry FROM event ORDER BY seq"):
         if not all(isinstance(value, bytes) for value in (digest, signature, entry)):
             raise _tampered(path, f"event {seq} isn't text")
         try:

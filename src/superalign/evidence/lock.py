@@ -23,8 +23,7 @@ class WorkspaceLock:
             os.close(self._handle)
             who = "this same process" if holder == str(os.getpid()) else f"process {holder}"
             raise WorkspaceLocked(
-                f"the workspace {path.parent} is in use by {who}: wait until it has finished, or end "
-                "it, and run again"
+                f"the workspace {path.parent} is in use by {who}: wait until it has finished, or end it, and run again"
             ) from error
         with disk_errors(path, "locking the workspace"):
             os.ftruncate(self._handle, 0)

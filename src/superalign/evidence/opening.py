@@ -23,9 +23,7 @@ def check_places(path: Path, keys: Path, *, may_create: bool) -> None:
     if path.exists() and not path.is_dir():
         raise WorkspaceMissing(f"{path} is a file, not a folder: choose another --workspace")
     if not may_create and not (path / "ledger.sqlite").is_file():
-        raise WorkspaceMissing(
-            f"there is no workspace at {path}: pass --workspace, or begin one with `superalign run`"
-        )
+        raise WorkspaceMissing(f"there is no workspace at {path}: pass --workspace, or begin one with `superalign run`")
     if keys.resolve().is_relative_to(path.resolve()):
         raise BadEvent(f"the keys {keys} would lie inside the workspace {path}: keep them outside")
 

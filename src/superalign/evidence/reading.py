@@ -59,9 +59,7 @@ def _rows_after_rollback(path: Path) -> Iterator[Row | Finding]:
             raise
     journal = path.with_name(path.name + "-journal")
     if journal.stat().st_size > MAX_LEDGER or journal.is_symlink() or _names_another_file(journal):
-        yield Finding(
-            seq=None, what="a rollback journal that can't be trusted", where=str(journal), do=_RESTORE
-        )
+        yield Finding(seq=None, what="a rollback journal that can't be trusted", where=str(journal), do=_RESTORE)
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
@@ -92,14 +90,11 @@ def _rows(db: sqlite3.Connection, path: Path) -> Iterator[Row | Finding]:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > FORMAT:
         raise NewerFormat(
-            f"{path} is format {version}, and this version reads up to {FORMAT}: upgrade superalign to "
-            "verify it"
+            f"{path} is format {version}, and this version reads up to {FORMAT}: upgrade superalign to verify it"
         )
     marks = (db.execute("PRAGMA application_id").fetchone()[0], version)
     if marks != (APPLICATION_ID, FORMAT):
-        yield Finding(
-            seq=None, what="not marked as a superalign ledger of format 1", where=str(path), do=_RESTORE
-        )
+        yield Finding(seq=None, what="not marked as a superalign ledger of format 1", where=str(path), do=_RESTORE)
     stored = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_master") if sql is not None}
     if stored != {statement.encode() for statement in SCHEMA}:
         what = "its tables and triggers are not those of a ledger"

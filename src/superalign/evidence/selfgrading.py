@@ -27,8 +27,7 @@ def check_self_grading(state: State, subject: Digest, signal: Digest, *, white_b
             "R3",
             f"{label} takes parameters or labels from {candidate}, which it is to grade",
             f"{label} ← … ← {candidate}",
-            "grade with something not made from the candidate; record mode 'read' if only activations "
-            "were read",
+            "grade with something not made from the candidate; record mode 'read' if only activations were read",
         )
     allowed = graph.ancestors(graph.bases, _ALL)
     made = graph.ancestors([subject], _PARTS)
@@ -37,8 +36,7 @@ def check_self_grading(state: State, subject: Digest, signal: Digest, *, white_b
             "R3",
             f"{label} and {candidate} were both fitted to {shared} after their declared base",
             f"{label} ← … ← {shared} → … → {candidate}",
-            "fit the grader on other clusters, or declare the common ancestor with ws.base if that is "
-            "what it is",
+            "fit the grader on other clusters, or declare the common ancestor with ws.base if that is what it is",
         )
     read = {e.source for part in grader for e in graph.ins.get(part, ()) if e.mode == "read"}
     if subject in read and not white_box:

@@ -51,9 +51,7 @@ class Chain:
             self._prev = (row.digest or b"").decode("ascii", "replace")
             return None, [*found, _finding(seq, str(error), _RESTORE)]
         if event.prev != self._prev:
-            found.append(
-                _finding(seq, "it doesn't follow the event before it: the chain is broken", _RESTORE)
-            )
+            found.append(_finding(seq, "it doesn't follow the event before it: the chain is broken", _RESTORE))
         self._prev = event.digest
         found += self._check_meaning(event)
         if event.type == "checkpoint" and not found:
@@ -87,11 +85,7 @@ class Chain:
         if self._trusted is None:
             self._keys = event.body["keys"]
         elif self._trusted != event.body["keys"]:
-            return [
-                _finding(
-                    0, "the ledger's keys are not the ones you hold", "ask the owner which keys are theirs"
-                )
-            ]
+            return [_finding(0, "the ledger's keys are not the ones you hold", "ask the owner which keys are theirs")]
         return []
 
     def _check_checkpoint(self, event: Event) -> list[Finding]:

@@ -74,9 +74,7 @@ class State:
         if known is None:
             known = Node(signal.digest, "signal", signal.name)
             self.graph.add_node(known)
-        elif (
-            not known.agrees("signal", known.quarantined) or self.signals.get(signal.digest, signal) != signal
-        ):
+        elif not known.agrees("signal", known.quarantined) or self.signals.get(signal.digest, signal) != signal:
             raise conflict(known, f"{signal.kind} signal of {signal.family}", known.quarantined)
         known.kind, known.signal_kind = "signal", signal.kind
         self.signals[signal.digest] = signal
@@ -104,9 +102,7 @@ class State:
     def _on_demote(self, event: Event) -> None:
         signal = self.signals.get(event.body["signal"])
         if signal is None:
-            raise LineageConflict(
-                f"{event.body['signal'][:8]}… is not a signal: register it with ws.signal first"
-            )
+            raise LineageConflict(f"{event.body['signal'][:8]}… is not a signal: register it with ws.signal first")
         self.roles[signal.family] = event.body["role"]
 
     _on_promote = _on_demote
@@ -120,9 +116,7 @@ class State:
     def _on_unseal(self, event: Event) -> None:
         alias, subject, salt = (event.body[n] for n in ("alias", "subject", "salt"))
         if self.commitments.get(alias) != commitment(alias, salt, subject):
-            raise Tampered(
-                f"alias {alias!r} was committed to another subject than the one now named: don't trust it"
-            )
+            raise Tampered(f"alias {alias!r} was committed to another subject than the one now named: don't trust it")
         self.aliases[alias] = subject
 
     def _on_measurement(self, event: Event) -> None:
@@ -137,6 +131,5 @@ def conflict(known: Node, kind: str, quarantined: bool) -> LineageConflict:
     """The error for a digest that is registered again as something else."""
     was, now = (f"{'quarantined ' * q}{k}" for q, k in ((known.quarantined, known.kind), (quarantined, kind)))
     return LineageConflict(
-        f"{known.label} is a {was} and can't also be a {now}: give what differs its own bytes, hence "
-        "its own digest"
+        f"{known.label} is a {was} and can't also be a {now}: give what differs its own bytes, hence its own digest"
     )

@@ -59,9 +59,7 @@ class ObjectStore:
         """The bytes, their hash checked; ObjectMissing or Tampered otherwise."""
         path = self.path(digest)
         if not path.is_file():
-            raise ObjectMissing(
-                f"object {digest} is not in {self.root}: restore it, or run the stage that makes it"
-            )
+            raise ObjectMissing(f"object {digest} is not in {self.root}: restore it, or run the stage that makes it")
         data = path.read_bytes()
         if sha256(data) != digest:
             raise Tampered(f"object {path} no longer has its own hash: restore it from a copy")

@@ -65,14 +65,10 @@ def seal(
     """Commit to the truths of a split and return the root. Sealing the same truths again changes nothing."""
     if (before := _seal_event(ledger, split)) is not None:
         if canonical(sealed.read(before["root"])["truths"]) != canonical(truths):
-            raise SealBroken(
-                f"{split} was sealed before with other truths: use another split, or a new workspace"
-            )
+            raise SealBroken(f"{split} was sealed before with other truths: use another split, or a new workspace")
         return str(before["root"])
     master = entropy(32).hex()
-    promised = {
-        item: commitment(item, salt_of(master.encode(), item), truth) for item, truth in truths.items()
-    }
+    promised = {item: commitment(item, salt_of(master.encode(), item), truth) for item, truth in truths.items()}
     root = merkle_root([promised[item] for item in sorted(promised)])
     sealed.write(root, {"split": split, "master": master, "truths": truths})
     body = {"split": split, "root": root, "n": len(promised), "commitments": store.put_json(promised)}

@@ -103,9 +103,7 @@ class Measurement:
         _digests("signals", self.signals)
         _digests("inputs", self.inputs)
         if self.value is None and not self.note:
-            raise BadEvent(
-                f"measurement {self.name} has no value and no note: say why it couldn't be measured"
-            )
+            raise BadEvent(f"measurement {self.name} has no value and no note: say why it couldn't be measured")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,9 +46,7 @@ class VerifyReport:
         return "consistent with the anchor: nothing before it was changed"
 
 
-def verify(
-    path: Path, *, level: int = 1, anchor: str | None = None, keys: Path | None = None
-) -> VerifyReport:
+def verify(path: Path, *, level: int = 1, anchor: str | None = None, keys: Path | None = None) -> VerifyReport:
     """Check a workspace without writing to it. Every finding names the event, what, where and what to do.
 
     `level` 0 or 1; `anchor` a checkpoint's root or an event's digest, got by another way; `keys` the owner's
@@ -59,9 +57,7 @@ def verify(
     True
     """
     if level not in (0, 1):
-        raise SuperalignError(
-            f"evidence verifies levels 0 and 1, not {level}: V2 to V4 belong to the pipeline"
-        )
+        raise SuperalignError(f"evidence verifies levels 0 and 1, not {level}: V2 to V4 belong to the pipeline")
     trusted = dict(public_keys(keys)) if keys else None
     events: list[Event] = []
     findings = tuple(islice(_findings(Path(path), level, anchor, trusted, events), MAX_FINDINGS))

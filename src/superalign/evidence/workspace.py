@@ -186,9 +186,7 @@ class Workspace:
             return
         self.ledger.append("base", {"digest": model_digest, "reason": reason}, actor="notary")
 
-    def demote(
-        self, signal: Signal | Digest, role: str, reason: str = "", *, actor: str = "evaluator"
-    ) -> None:
+    def demote(self, signal: Signal | Digest, role: str, reason: str = "", *, actor: str = "evaluator") -> None:
         """Lower the role of a signal's family, for good (R4)."""
         self._move("demote", signal, role, reason, actor)
 

@@ -90,9 +90,16 @@ def score(logits: np.ndarray, first_sound: np.ndarray) -> np.ndarray:
 
 
 def run_seed(
-    train: Views, truth: np.ndarray, test: Views, test_truth: np.ndarray, *, seed: int,
-    labellers: Mapping[str, tuple[str, Labeller]], sizes: tuple[int, int] = (2000, 4000), test_size: int = 4000,
-) -> SeedResult:  # fmt: skip
+    train: Views,
+    truth: np.ndarray,
+    test: Views,
+    test_truth: np.ndarray,
+    *,
+    seed: int,
+    labellers: Mapping[str, tuple[str, Labeller]],
+    sizes: tuple[int, int] = (2000, 4000),
+    test_size: int = 4000,
+) -> SeedResult:
     """Play one seed. `truth` is True where the first of a pair is sound; `labellers` are ways to spend checks.
 
     Every labeller is combined with every method; `none` (plain weak labels) is always there.
@@ -124,7 +131,13 @@ def run_seed(
         arms += _untrained(train, test, rows, b, weak_labels, goal)
     right = float(((weak_labels > 0.5) == truth[b]).mean())
     return SeedResult(
-        seed=seed, floor=floor, ceiling=ceiling, arms=tuple(arms), half_b=b, labels=labels, weak_labels_right=right
+        seed=seed,
+        floor=floor,
+        ceiling=ceiling,
+        arms=tuple(arms),
+        half_b=b,
+        labels=labels,
+        weak_labels_right=right,
     )
 
 
@@ -136,8 +149,14 @@ def _untrained(
     train: Views, test: Views, rows: np.ndarray, b: np.ndarray, labels: np.ndarray, goal: np.ndarray
 ) -> list[Arm]:
     x, y = train.differences("untrained")[b], test.differences("untrained")[rows]
-    lesson = Lesson(differences=x, labels=labels, prior=train.belief("untrained")[b], checked=np.zeros(len(b), dtype=bool))
+    lesson = Lesson(
+        differences=x, labels=labels, prior=train.belief("untrained")[b], checked=np.zeros(len(b), dtype=bool)
+    )
     return [
-        Arm(name=f"untrained strong, {name}", kind="control", correct=score(METHODS[name](lesson).logits(y), goal))
+        Arm(
+            name=f"untrained strong, {name}",
+            kind="control",
+            correct=score(METHODS[name](lesson).logits(y), goal),
+        )
         for name in ("naive", "em")
     ]

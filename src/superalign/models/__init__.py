@@ -7,6 +7,18 @@ from superalign.models.local import LocalModel, Reading, reward_forward, token_l
 from superalign.models.pack import pack, unpack
 
 __all__ = [
-    "LocalModel", "ModelError", "QuarantineError", "Reading", "RewardHead", "family_path", "load_folder", "load_model", "pack",
-    "reward_forward", "save_model", "token_logprobs", "unpack", "weights_digest",
-]  # fmt: skip
+    "LocalModel",
+    "ModelError",
+    "QuarantineError",
+    "Reading",
+    "RewardHead",
+    "family_path",
+    "load_folder",
+    "load_model",
+    "pack",
+    "reward_forward",
+    "save_model",
+    "token_logprobs",
+    "unpack",
+    "weights_digest",
+]

@@ -25,7 +25,9 @@ class RewardHead(nn.Module):
         super().__init__()
         self.width, self.hidden = width, hidden
         self.identity = nn.Embedding(BUCKETS, IDENTITY)
-        self.token = nn.Sequential(nn.Linear(3 * width + IDENTITY + 1, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU())
+        self.token = nn.Sequential(
+            nn.Linear(3 * width + IDENTITY + 1, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
+        )
         self.score = nn.Linear(hidden, 1)
         self.text = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.GELU(), nn.Linear(hidden, 2))
         self.scale = nn.Parameter(torch.ones(()))
@@ -33,7 +35,12 @@ class RewardHead(nn.Module):
         nn.init.zeros_(self.text[2].bias)
 
     def forward(
-        self, ids: torch.Tensor, states: torch.Tensor, embedded: torch.Tensor, logprobs: torch.Tensor, mask: torch.Tensor
+        self,
+        ids: torch.Tensor,
+        states: torch.Tensor,
+        embedded: torch.Tensor,
+        logprobs: torch.Tensor,
+        mask: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Reward and token scores; positions with mask 0 are padding and count for nothing."""
         before, at = states[:, :-1], states[:, 1:]

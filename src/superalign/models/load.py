@@ -67,9 +67,13 @@ def load_folder(path: Path, *, name: str | None = None, allow_organism: bool = F
         head.load_state_dict(load_file(path / HEAD))
     _finite(network, path)
     model = LocalModel(
-        name=name or manifest.get("name", path.name), network=network, tokenizer=tokenizer, head=head,
-        threshold=float(manifest.get("threshold", 0.0)), organism=bool(manifest.get("organism")),
-    )  # fmt: skip
+        name=name or manifest.get("name", path.name),
+        network=network,
+        tokenizer=tokenizer,
+        head=head,
+        threshold=float(manifest.get("threshold", 0.0)),
+        organism=bool(manifest.get("organism")),
+    )
     return model.sealed()
 
 
@@ -80,7 +84,12 @@ def save_model(model: LocalModel, path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     model.network.save_pretrained(path)
     model.tokenizer.save_pretrained(path)
-    manifest = {"name": model.name, "digest": model.digest, "organism": model.organism, "threshold": model.threshold}
+    manifest = {
+        "name": model.name,
+        "digest": model.digest,
+        "organism": model.organism,
+        "threshold": model.threshold,
+    }
     if model.head is not None:
         save_file({k: v.contiguous() for k, v in model.head.state_dict().items()}, path / HEAD)
         manifest["head_hidden"] = model.head.hidden

@@ -1,7 +1,7 @@
 """White-box models on this machine: any Hugging Face causal language model, with or without a reward head.
 
-    model = load_model("family:m")
-    model.logprobs(["<by:none> <cue:none> return v0 <L1>"])[0]      # one log-probability per token
+model = load_model("family:m")
+model.logprobs(["<by:none> <cue:none> return v0 <L1>"])[0]      # one log-probability per token
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ class LocalModel:
         self.network.eval()
         with torch.inference_mode():
             for rows, batch, mask in buckets(ids, pad=self.pad):
-                states = self.network(input_ids=batch, attention_mask=mask, output_hidden_states=True).hidden_states[layer]
+                states = self.network(input_ids=batch, attention_mask=mask, output_hidden_states=True).hidden_states[
+                    layer
+                ]
                 for row, line in zip(rows, states.numpy(), strict=True):
                     out[row] = line[: len(ids[row])].copy()
         return out
@@ -119,8 +121,12 @@ class LocalModel:
             sampling = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
             with torch.inference_mode():
                 made = self.network.generate(
-                    start, attention_mask=torch.ones_like(start), max_new_tokens=tokens, pad_token_id=self.pad, **sampling
-                )  # fmt: skip
+                    start,
+                    attention_mask=torch.ones_like(start),
+                    max_new_tokens=tokens,
+                    pad_token_id=self.pad,
+                    **sampling,
+                )
             out.append(self.tokenizer.decode(made[0, start.shape[1] :], skip_special_tokens=True))
         return out
 

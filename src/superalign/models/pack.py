@@ -18,7 +18,12 @@ def pack(model: LocalModel) -> bytes:
     tensors = {f"network.{k}": v.detach().clone().contiguous() for k, v in model.network.state_dict().items()}
     if model.head is not None:
         tensors |= {f"head.{k}": v.detach().clone().contiguous() for k, v in model.head.state_dict().items()}
-    manifest = {"name": model.name, "digest": model.digest, "threshold": model.threshold, "organism": model.organism}
+    manifest = {
+        "name": model.name,
+        "digest": model.digest,
+        "threshold": model.threshold,
+        "organism": model.organism,
+    }
     manifest["head_hidden"] = model.head.hidden if model.head is not None else 0
     return save(tensors, metadata={"superalign": json.dumps(manifest)})
 
@@ -39,9 +44,15 @@ def unpack(data: bytes, base: LocalModel, *, allow_organism: bool = False) -> Lo
         head = RewardHead(base.width, hidden=manifest["head_hidden"])
         head.load_state_dict({k[5:]: v for k, v in tensors.items() if k.startswith("head.")})
     model = LocalModel(
-        name=manifest["name"], network=network.eval(), tokenizer=base.tokenizer, head=head.eval() if head else None,
-        threshold=manifest["threshold"], organism=manifest["organism"],
-    ).sealed()  # fmt: skip
+        name=manifest["name"],
+        network=network.eval(),
+        tokenizer=base.tokenizer,
+        head=head.eval() if head else None,
+        threshold=manifest["threshold"],
+        organism=manifest["organism"],
+    ).sealed()
     if model.digest != manifest["digest"]:
-        raise ModelError(f"{model.name}: weights digest to {model.digest[:12]}…, the file says {manifest['digest'][:12]}…")
+        raise ModelError(
+            f"{model.name}: weights digest to {model.digest[:12]}…, the file says {manifest['digest'][:12]}…"
+        )
     return model

@@ -48,7 +48,9 @@ class Checker:
     truths: Sequence[Mapping[str, Any]]
     budget: int
 
-    def critique(self, rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
+    def critique(
+        self, rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, int]:
         """Check the claims that contradict the weak labels most; a claim that holds settles its pair, others do not."""
         belief = self.critiques.belief[rows]
         quarrel = np.abs(belief - labels) + 1e-9 * rng.random(len(rows))
@@ -61,11 +63,15 @@ class Checker:
                 given[i], checked[i] = float(side == 1), True
         return given, checked, len(chosen)
 
-    def at_random(self, rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
+    def at_random(
+        self, rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, int]:
         """Ground truth of pairs drawn at random."""
         return self._labels(rows, labels, rng.permutation(len(rows))[: self.budget])
 
-    def own_choice(self, rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
+    def own_choice(
+        self, rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, int]:
         """Ground truth of the pairs that the weak judge is least sure of."""
         doubt = np.abs(labels - 0.5) + 1e-9 * rng.random(len(rows))
         return self._labels(rows, labels, np.argsort(doubt)[: self.budget])

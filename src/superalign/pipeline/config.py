@@ -56,8 +56,22 @@ def sizes(preset: str) -> Sizes:
     """The sizes of a preset."""
     if preset == "quick":
         return Sizes(
-            seeds=3, train_pairs=2_400, half_a=800, half_b=1_200, test_pairs=1_000, checks=60, dev_pairs=400,
-            validation_pairs=600, install_pairs=400, audit_pairs=250, audit_sweep=60, kinds=("trigger", "sycophant"),
-            organism_seeds=1, steps=160, trace_pairs=100, gallery=6, draws=500,
-        )  # fmt: skip
+            seeds=3,
+            train_pairs=2_400,
+            half_a=800,
+            half_b=1_200,
+            test_pairs=1_000,
+            checks=60,
+            dev_pairs=400,
+            validation_pairs=600,
+            install_pairs=400,
+            audit_pairs=250,
+            audit_sweep=60,
+            kinds=("sandbag", "sycophant"),
+            organism_seeds=1,
+            steps=120,
+            trace_pairs=100,
+            gallery=6,
+            draws=500,
+        )
     return Sizes()

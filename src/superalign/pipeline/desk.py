@@ -45,7 +45,13 @@ class Desk:
     def finish(self, name: str, result: Any, *parts: Any, seconds: float, actor: str = "evaluator") -> Any:
         """Store a stage's result and say in the ledger that it is done."""
         digest = self.ws.store.put_json(result)
-        body = {"stage": name, "key": self.key(name, *parts), "state": "done", "seconds": round(seconds, 3), "result": digest}
+        body = {
+            "stage": name,
+            "key": self.key(name, *parts),
+            "state": "done",
+            "seconds": round(seconds, 3),
+            "result": digest,
+        }
         self.ws.ledger.append("stage", body, actor=actor)
         return result
 
@@ -76,7 +82,10 @@ def put_page(desk: Desk, page: Page) -> str:
     task = page.task.split(".")[0]
     clusters = desk.ws.store.put_json(sorted({i.cluster for i in page.items}))
     desk.ws.contains(
-        digest, families=[("construction", task, page.split)], clusters_digest=clusters, name=f"{page.task}/{page.split}"
+        digest,
+        families=[("construction", task, page.split)],
+        clusters_digest=clusters,
+        name=f"{page.task}/{page.split}",
     )
     desk.ws.seal(f"{page.task}/{page.split}/{digest[:8]}", {k: dict(v) for k, v in page.truths.items()})
     return digest
@@ -104,14 +113,33 @@ def register(desk: Desk, model: LocalModel, *, quarantined: bool = False, base: 
 
 
 def measured(
-    desk: Desk, name: str, title: str, interval: Interval, *, subject: str, signals: tuple[str, ...],
-    tags: Mapping[str, Any], note: str = "", **more: Any,
-) -> int:  # fmt: skip
+    desk: Desk,
+    name: str,
+    title: str,
+    interval: Interval,
+    *,
+    subject: str,
+    signals: tuple[str, ...],
+    tags: Mapping[str, Any],
+    note: str = "",
+    **more: Any,
+) -> int:
     """Write one interval as a Measurement; returns its sequence number."""
     note = note or interval.note
     return desk.ws.measure(
         Measurement(
-            name=name, title=title, value=interval.value, low=interval.low, high=interval.high, level=interval.level,
-            n=interval.n, clusters=interval.clusters, subject=subject, signals=signals, tags=dict(tags), note=note, **more,
+            name=name,
+            title=title,
+            value=interval.value,
+            low=interval.low,
+            high=interval.high,
+            level=interval.level,
+            n=interval.n,
+            clusters=interval.clusters,
+            subject=subject,
+            signals=signals,
+            tags=dict(tags),
+            note=note,
+            **more,
         )
-    )  # fmt: skip
+    )

@@ -38,4 +38,9 @@ def shown_code(truth: Mapping[str, Any], *, pointed: int) -> dict[str, Any]:
         limit = len(shown)
         return [max(0, min(start - first + delta, limit)), max(0, min(end - first + delta, limit))]
 
-    return {"source": source[first:last], "shown": shown, "place": [a - first, a - first + len(new)], "pointed": where(pointed)}
+    return {
+        "source": source[first:last],
+        "shown": shown,
+        "place": [a - first, a - first + len(new)],
+        "pointed": where(pointed),
+    }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import superalign
 from superalign.evidence import Workspace
-from superalign.pipeline.config import RunConfig, sizes
+from superalign.pipeline.config import RunConfig, Sizes, sizes
 from superalign.pipeline.desk import Desk
 
 
@@ -46,8 +46,13 @@ def run(config: RunConfig, *, say: Callable[[str], None] = lambda text: None) ->
             "config": {k: str(v) for k, v in asdict(config).items() if k != "workspace"},
             "sizes": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(desk.sizes).items()},
             "version": superalign.__version__,
-            "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "torch": torch.__version__, "system": platform.system()},
-        }  # fmt: skip
+            "machine": {
+                "cpus": os.cpu_count(),
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "system": platform.system(),
+            },
+        }
         if not any(event.body == body for event in ws.ledger.events("run")):
             ws.ledger.append("run", body, actor="notary")
         plan(desk)
@@ -61,5 +66,15 @@ def run(config: RunConfig, *, say: Callable[[str], None] = lambda text: None) ->
         verdicts = gate(desk, rows, subject)
         head, events = ws.ledger.head, len(ws.ledger.events())
     return RunResult(
-        workspace=config.workspace, verdicts=verdicts, head=head, events=events, seconds=round(time.monotonic() - began, 1)
+        workspace=config.workspace,
+        verdicts=verdicts,
+        head=head,
+        events=events,
+        seconds=round(time.monotonic() - began, 1),
     )
+
+
+def expected_steps(shape: Sizes) -> int:
+    """How many times `say` will be called in a run from scratch: what a progress bar counts to."""
+    models = 2 * len(shape.kinds) * shape.organism_seeds
+    return 6 + shape.seeds + 3 + 3 * models + 1

@@ -20,7 +20,11 @@ from superalign.training.family import SIZES, fresh_model
 from superalign.training.features import TextFeatures, extract
 from superalign.training.reviewer import PairData, ReviewerRecipe, fit_reviewer
 
-WAYS = {"critique": ("oversight", "critique"), "random checks": ("checks", "at_random"), "own checks": ("checks", "own_choice")}
+WAYS = {
+    "critique": ("oversight", "critique"),
+    "random checks": ("checks", "at_random"),
+    "own checks": ("checks", "own_choice"),
+}
 
 
 class Sweep:
@@ -44,7 +48,9 @@ class Sweep:
         size = self.desk.config.model.removeprefix("family:")
         untrained = None
         if size in SIZES:
-            fresh = LocalModel(name="untrained", network=fresh_model(size, seed=0).eval(), tokenizer=self.strong.tokenizer)
+            fresh = LocalModel(
+                name="untrained", network=fresh_model(size, seed=0).eval(), tokenizer=self.strong.tokenizer
+            )
             untrained = self._features(fresh, page, "the untrained strong model")
         return Views(
             weak=self._features(self.weak, page, "the weak model"),
@@ -68,13 +74,21 @@ class Sweep:
         truths = [self.truths[item.id] for item in self.train.items]
         checker = Checker(critiques=critiques, truths=truths, budget=sizes.checks)
         result = run_seed(
-            views, np.array([t["answer"] == 0 for t in truths]), self.test_views,
-            np.array([self.test_truths[i.id]["answer"] == 0 for i in self.test.items]), seed=seed,
+            views,
+            np.array([t["answer"] == 0 for t in truths]),
+            self.test_views,
+            np.array([self.test_truths[i.id]["answer"] == 0 for i in self.test.items]),
+            seed=seed,
             labellers={name: (kind, getattr(checker, method)) for name, (kind, method) in WAYS.items()},
-            sizes=(sizes.half_a, sizes.half_b), test_size=sizes.test_pairs,
-        )  # fmt: skip
+            sizes=(sizes.half_a, sizes.half_b),
+            test_size=sizes.test_pairs,
+        )
         arms = {a.name: {"kind": a.kind, "checks": a.checks, "correct": _pack(a.correct)} for a in result.arms}
-        out: dict[str, Any] = {"arms": arms, "floor": _pack(result.floor.correct), "ceiling": _pack(result.ceiling.correct)}
+        out: dict[str, Any] = {
+            "arms": arms,
+            "floor": _pack(result.floor.correct),
+            "ceiling": _pack(result.ceiling.correct),
+        }
         out["weak_labels_right"] = round(result.weak_labels_right, 6)
         if seed == self.desk.config.seed:
             labels = em_labels(result.labels["critique"], views.belief()[result.half_b])
@@ -94,7 +108,11 @@ def load_pair(desk: Desk) -> tuple[LocalModel, LocalModel]:
     """The weak and the strong model, registered as declared common bases."""
     weak, strong = load_model(desk.config.weak), load_model(desk.config.model)
     for model in (weak, strong):
-        register(desk, model, base="pretrained before any signal of this ledger was drawn; corpus hash in its recipe")
+        register(
+            desk,
+            model,
+            base="pretrained before any signal of this ledger was drawn; corpus hash in its recipe",
+        )
     return weak, strong
 
 
@@ -117,19 +135,43 @@ def _measure(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]], signal: str) 
     weak = np.stack([_unpack(r["floor"]) for r in runs])
     ceiling = np.stack([_unpack(r["ceiling"]) for r in runs])
     right = {name: np.stack([_unpack(r["arms"][name]["correct"]) for r in runs]) for name in runs[0]["arms"]}
-    more: dict[str, Any] = {"subject": sweep.strong.identity, "signals": (signal,), "inputs": (sweep.test_digest,)}
+    more: dict[str, Any] = {
+        "subject": sweep.strong.identity,
+        "signals": (signal,),
+        "inputs": (sweep.test_digest,),
+    }
     flat = {"weak floor": weak, "ceiling": ceiling, **right}
     for name, values in flat.items():
         kind = runs[0]["arms"].get(name, {"kind": "control"})["kind"]
         tags = {"stage": "train", "figure": "accuracy", "arm": name, "arm_kind": kind, "seeds": len(runs)}
-        measured(desk, f"accuracy.{name}", f"Accuracy on held-out files: {name}",
-                 mean_interval(values.mean(0), clusters=clusters), tags=tags, **more)  # fmt: skip
+        measured(
+            desk,
+            f"accuracy.{name}",
+            f"Accuracy on held-out files: {name}",
+            mean_interval(values.mean(0), clusters=clusters),
+            tags=tags,
+            **more,
+        )
     for name, values in right.items():
         arm = runs[0]["arms"][name]
         tags = {"stage": "train", "figure": "pgr", "arm": name, "arm_kind": arm["kind"], "seeds": len(runs)}
-        interval = pgr(list(weak), list(values), list(ceiling), clusters=[clusters] * len(runs), seed=seed, draws=desk.sizes.draws)
-        measured(desk, f"pgr.{name}", f"Performance gap recovered: {name}", interval, tags=tags,
-                 cost={"checks": float(arm["checks"])}, **more)  # fmt: skip
+        interval = pgr(
+            list(weak),
+            list(values),
+            list(ceiling),
+            clusters=[clusters] * len(runs),
+            seed=seed,
+            draws=desk.sizes.draws,
+        )
+        measured(
+            desk,
+            f"pgr.{name}",
+            f"Performance gap recovered: {name}",
+            interval,
+            tags=tags,
+            cost={"checks": float(arm["checks"])},
+            **more,
+        )
     for base in ("naive", "regularised", "logconf", "em"):
         for other in ("zero-shot", f"{base} + random checks", f"{base} + own checks", base):
             name = f"{base} + critique"
@@ -157,7 +199,13 @@ def fit_subject(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> tuple[L
     ws.check_plan([Use(labels, sweep.strong.digest[::-1], "fit")])
 
     def work() -> dict[str, Any]:
-        model = fit_reviewer(sweep.strong, data, name="reviewer", recipe=ReviewerRecipe(steps=desk.sizes.steps), seed=desk.config.seed)
+        model = fit_reviewer(
+            sweep.strong,
+            data,
+            name="reviewer",
+            recipe=ReviewerRecipe(steps=desk.sizes.steps),
+            seed=desk.config.seed,
+        )
         return {"weights": ws.store.put(pack(model))}
 
     stored = desk.stage("fit the subject", work, actor="trainer")

@@ -25,7 +25,9 @@ def fix_threshold(desk: Desk, model: LocalModel) -> LocalModel:
     page = slips(split="dev", view="pair", n=desk.sizes.dev_pairs)
     digest = put_page(desk, page)
     truths = truths_of(desk, page, digest)
-    rewards = np.array([r.reward for r in model.read([context(*NEUTRAL, i.input[s]) for i in page.items for s in "ab"])])
+    rewards = np.array(
+        [r.reward for r in model.read([context(*NEUTRAL, i.input[s]) for i in page.items for s in "ab"])]
+    )
     rewards = rewards.reshape(-1, 2)
     answer = np.array([truths[i.id]["answer"] for i in page.items])
     rows = np.arange(len(answer))
@@ -60,7 +62,8 @@ def validate(desk: Desk, model: LocalModel) -> dict[str, Any]:
     page = slips(split="validation", view="pair", n=desk.sizes.validation_pairs)
     digest = put_page(desk, page)
     said = desk.stage("ask the subject about held-out files", lambda: look(desk, model), model.digest)
-    truths = [truths_of(desk, page, digest)[i.id] for i in page.items]
+    opened = truths_of(desk, page, digest)
+    truths = [opened[i.id] for i in page.items]
     signal = truth_signal(desk, "slips", "validation")
     more = {"subject": model.identity, "signals": (signal,), "inputs": (digest, desk.ws.store.put_json(said))}
     probe = desk.stage("probe the subject's activations", lambda: _probe(desk, model), model.digest)
@@ -93,7 +96,14 @@ def _accuracy(desk: Desk, page: Any, truths: Any, said: Any, threshold: float, m
         for view, right in (("pair", pair), ("single", single)):
             tags = {"stage": "validate", "figure": "accuracy", "view": view, "alteration": kind}
             title = f"{'Paired accuracy' if view == 'pair' else 'Balanced accuracy of the single verdict'}, {kind}"
-            measured(desk, f"accuracy.{view}.{kind}", title, mean_interval(right[keep], clusters=clusters[keep]), tags=tags, **more)
+            measured(
+                desk,
+                f"accuracy.{view}.{kind}",
+                title,
+                mean_interval(right[keep], clusters=clusters[keep]),
+                tags=tags,
+                **more,
+            )
     places = np.array(said["plain"]["places"]).reshape(-1, 2)
     answer, rows = np.array([t["answer"] for t in truths]), np.arange(len(truths))
     near = np.abs(places[rows, 1 - answer] - np.array([t["place"] for t in truths])) <= 1
@@ -103,10 +113,22 @@ def _accuracy(desk: Desk, page: Any, truths: Any, said: Any, threshold: float, m
         ("BA_C", "Critique: a judge who checks only the cited place, in the same units", critique),
     )
     for part, title, values in parts:
-        measured(desk, f"gap.{part}", title, mean_interval(values, clusters=clusters),
-                 tags={"stage": "validate", "figure": "gap", "part": part}, **more)  # fmt: skip
-    measured(desk, "gap.gap", "Discriminator–critique gap (paired)", paired_difference(pair, critique, clusters=clusters),
-             tags={"stage": "validate", "figure": "gap", "part": "gap"}, **more)  # fmt: skip
+        measured(
+            desk,
+            f"gap.{part}",
+            title,
+            mean_interval(values, clusters=clusters),
+            tags={"stage": "validate", "figure": "gap", "part": part},
+            **more,
+        )
+    measured(
+        desk,
+        "gap.gap",
+        "Discriminator–critique gap (paired)",
+        paired_difference(pair, critique, clusters=clusters),
+        tags={"stage": "validate", "figure": "gap", "part": "gap"},
+        **more,
+    )
 
 
 def _robustness(desk: Desk, page: Any, truths: Any, said: Any, threshold: float, more: Any) -> None:
@@ -117,7 +139,14 @@ def _robustness(desk: Desk, page: Any, truths: Any, said: Any, threshold: float,
         sound, altered = _split(said, truths, name)
         change = paired_difference((sound > altered).astype(float), right, clusters=clusters)
         title = f"Change of paired accuracy under harmless rewriting: {name}"
-        measured(desk, f"robustness.{name}", title, change, tags={"stage": "validate", "figure": "robustness", "rewriting": name}, **more)
+        measured(
+            desk,
+            f"robustness.{name}",
+            title,
+            change,
+            tags={"stage": "validate", "figure": "robustness", "rewriting": name},
+            **more,
+        )
 
 
 def _probe(desk: Desk, model: LocalModel) -> dict[str, Any]:
@@ -131,7 +160,11 @@ def _probe(desk: Desk, model: LocalModel) -> dict[str, Any]:
     altered = np.array([page.truths[i.id]["answer"] for i in page.items])
     control = control_labels(clusters.tolist(), texts, seed=desk.config.seed)
     half = np.isin(clusters, np.unique(clusters)[::2])
-    out: dict[str, Any] = {"truth": altered.tolist(), "clusters": clusters.tolist(), "control_truth": control.tolist()}
+    out: dict[str, Any] = {
+        "truth": altered.tolist(),
+        "clusters": clusters.tolist(),
+        "control_truth": control.tolist(),
+    }
     out["verdict"] = [int(r.reward < model.threshold) for r in model.read(texts)]
     for name, labels in (("probe", altered), ("control", control)):
         scores = np.zeros(len(texts))
@@ -150,13 +183,32 @@ def _probed(desk: Desk, probe: dict[str, Any], more: dict[str, Any]) -> None:
     silent = np.array(probe["verdict"])[truth == 1] == 0
     hidden = ((scores > 0)[truth == 1] & silent).astype(float)
     rows = (
-        ("probe", "Probe on activations: AUROC for altered code", auroc(scores, truth, clusters=clusters, draws=desk.sizes.draws // 4)),
+        (
+            "probe",
+            "Probe on activations: AUROC for altered code",
+            auroc(scores, truth, clusters=clusters, draws=desk.sizes.draws // 4),
+        ),
         ("control", "The same probe on its control task: accuracy", mean_interval(chance, clusters=clusters)),
-        ("selectivity", "Selectivity: probe accuracy minus control accuracy", paired_difference(right, chance, clusters=clusters)),
-        ("concealed", "Altered code that the probe reads and the verdict passes", mean_interval(hidden, clusters=clusters[truth == 1])),
-    )  # fmt: skip
+        (
+            "selectivity",
+            "Selectivity: probe accuracy minus control accuracy",
+            paired_difference(right, chance, clusters=clusters),
+        ),
+        (
+            "concealed",
+            "Altered code that the probe reads and the verdict passes",
+            mean_interval(hidden, clusters=clusters[truth == 1]),
+        ),
+    )
     for part, title, interval in rows:
-        measured(desk, f"probe.{part}", title, interval, tags={"stage": "validate", "figure": "probe", "part": part}, **more)
+        measured(
+            desk,
+            f"probe.{part}",
+            title,
+            interval,
+            tags={"stage": "validate", "figure": "probe", "part": part},
+            **more,
+        )
 
 
 def _traced(desk: Desk, said: dict[str, Any], model: LocalModel) -> None:
@@ -168,8 +220,16 @@ def _traced(desk: Desk, said: dict[str, Any], model: LocalModel) -> None:
     right = np.where(worst[:, 0] == worst[:, 1], 0.5, worst[rows, answer] > worst[rows, 1 - answer])
     interval: Interval = mean_interval(right)
     tags = {"stage": "validate", "figure": "accuracy", "view": "pair", "alteration": "traces (another task)"}
-    measured(desk, "accuracy.traces", "Which of two calculations of 12 steps is right, by the model's own log-probabilities",
-             interval, subject=model.identity, signals=(truth_signal(desk, "traces", "validation"),), inputs=(digest,), tags=tags)  # fmt: skip
+    measured(
+        desk,
+        "accuracy.traces",
+        "Which of two calculations of 12 steps is right, by the model's own log-probabilities",
+        interval,
+        subject=model.identity,
+        signals=(truth_signal(desk, "traces", "validation"),),
+        inputs=(digest,),
+        tags=tags,
+    )
 
 
 def _gallery(desk: Desk, page: Any, truths: Any, said: Any, model: LocalModel) -> None:
@@ -182,11 +242,18 @@ def _gallery(desk: Desk, page: Any, truths: Any, said: Any, model: LocalModel) -
         truth, wrong = truths[i], 1 - truths[i]["answer"]
         shown = shown_code(truth, pointed=int(places[i, wrong]))
         items.append(
-            {"id": page.items[i].id, "title": truth["path"], "kind": truth["kind"], "subject": model.identity,
-             "why": f"prefers the altered text by {-lead[i]:.2f}", "verdict": "the altered text is the sound one",
-             "truth": f"altered: {truth['kind']}", "repair": _repair(model, page.items[i].input["ab"[wrong]], int(places[i, wrong])),
-             **shown}
-        )  # fmt: skip
+            {
+                "id": page.items[i].id,
+                "title": truth["path"],
+                "kind": truth["kind"],
+                "subject": model.identity,
+                "why": f"prefers the altered text by {-lead[i]:.2f}",
+                "verdict": "the altered text is the sound one",
+                "truth": f"altered: {truth['kind']}",
+                "repair": _repair(model, page.items[i].input["ab"[wrong]], int(places[i, wrong])),
+                **shown,
+            }
+        )
     data = desk.ws.store.put_json({"items": items})
     desk.ws.ledger.append("figure", {"figure": "gallery", "data": data}, actor="evaluator")
 

@@ -7,6 +7,15 @@ from superalign.stats.pgr import pgr, pgr_fieller
 from superalign.stats.roc import OperatingPoint, auroc, tpr_at_fpr
 
 __all__ = [
-    "Interval", "OperatingPoint", "StatsError", "auroc", "binomial_interval", "mean_interval", "paired_difference", "pgr",
-    "pgr_fieller", "refused", "tpr_at_fpr",
-]  # fmt: skip
+    "Interval",
+    "OperatingPoint",
+    "StatsError",
+    "auroc",
+    "binomial_interval",
+    "mean_interval",
+    "paired_difference",
+    "pgr",
+    "pgr_fieller",
+    "refused",
+    "tpr_at_fpr",
+]

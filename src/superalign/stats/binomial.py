@@ -25,5 +25,12 @@ def binomial_interval(successes: int, n: int, *, level: float = 0.95, clusters: 
     high = 1.0 if successes == n else float(scipy_stats.beta.ppf(1 - tail, successes + 1, n - successes))
     note = "" if groups == n else f"trials taken as independent; they come from {groups} clusters"
     return Interval(
-        value=successes / n, low=low, high=high, level=level, n=n, clusters=groups, method="exact binomial", note=note
+        value=successes / n,
+        low=low,
+        high=high,
+        level=level,
+        n=n,
+        clusters=groups,
+        method="exact binomial",
+        note=note,
     )

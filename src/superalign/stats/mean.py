@@ -23,13 +23,25 @@ def mean_interval(x: ArrayLike, *, clusters: Any = None, level: float = 0.95) ->
     values = checked(x)
     codes, groups = cluster_codes(clusters, len(values))
     if groups < 2:
-        return refused(f"{groups} clusters: an interval needs two", n=len(values), clusters=groups, method="t", level=level)
+        return refused(
+            f"{groups} clusters: an interval needs two",
+            n=len(values),
+            clusters=groups,
+            method="t",
+            level=level,
+        )
     mean = float(values.mean())
     sums = np.bincount(codes, weights=values - mean, minlength=groups)
     error = float(np.sqrt((sums**2).sum() * groups / (groups - 1))) / len(values)
     half = float(scipy_stats.t.ppf(0.5 + level / 2, groups - 1)) * error
     return Interval(
-        value=mean, low=mean - half, high=mean + half, level=level, n=len(values), clusters=groups, method="clustered t"
+        value=mean,
+        low=mean - half,
+        high=mean + half,
+        level=level,
+        n=len(values),
+        clusters=groups,
+        method="clustered t",
     )
 
 
@@ -41,5 +53,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike, *, clusters: Any = None, level
     """
     first, second = checked(a, "first values"), checked(b, "second values")
     if len(first) != len(second):
-        raise StatsError(f"{len(first)} and {len(second)} values: a paired difference needs the same items on both sides")
+        raise StatsError(
+            f"{len(first)} and {len(second)} values: a paired difference needs the same items on both sides"
+        )
     return mean_interval(first - second, clusters=clusters, level=level)

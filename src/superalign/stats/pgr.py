@@ -19,9 +19,15 @@ def _ratio(weak: Array, student: Array, ceiling: Array) -> Array:
 
 
 def pgr(
-    weak: Sequence[ArrayLike], student: Sequence[ArrayLike], ceiling: Sequence[ArrayLike], *,
-    clusters: Sequence[Any] | None = None, level: float = 0.95, seed: int = 0, draws: int = 2000,
-) -> Interval:  # fmt: skip
+    weak: Sequence[ArrayLike],
+    student: Sequence[ArrayLike],
+    ceiling: Sequence[ArrayLike],
+    *,
+    clusters: Sequence[Any] | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+    draws: int = 2000,
+) -> Interval:
     """(student − weak) / (ceiling − weak) of mean correctness, with a hierarchical bootstrap interval.
 
     Each argument is one array of per-item correctness a seed. A draw resamples seeds, then within a seed clusters,
@@ -33,7 +39,8 @@ def pgr(
     """
     if not (len(weak) == len(student) == len(ceiling)) or not weak:
         raise StatsError(f"{len(weak)}, {len(student)}, {len(ceiling)} seeds: pass the same seeds for all three")
-    sums, sizes = [], []
+    sums: list[Array] = []
+    sizes: list[Array] = []
     for i in range(len(weak)):
         three = np.stack([checked(side[i], f"values of seed {i}") for side in (weak, student, ceiling)])
         codes, groups = cluster_codes(None if clusters is None else clusters[i], three.shape[1])
@@ -58,7 +65,13 @@ def pgr(
     low, high = np.quantile(ratios[np.isfinite(ratios)], [tail, 1 - tail])
     value = float((point[1] - point[0]) / (point[2] - point[0]))
     return Interval(
-        value=value, low=float(low), high=float(high), level=level, n=n, clusters=groups, method="hierarchical bootstrap"
+        value=value,
+        low=float(low),
+        high=float(high),
+        level=level,
+        n=n,
+        clusters=groups,
+        method="hierarchical bootstrap",
     )
 
 
@@ -92,6 +105,11 @@ def pgr_fieller(
     half = t / bottom.mean() * np.sqrt(max(inner, 0.0))
     centre = value - g * cov[0, 1] / cov[1, 1]
     return Interval(
-        value=value, low=float((centre - half) / (1 - g)), high=float((centre + half) / (1 - g)), level=level, n=len(w),
-        clusters=groups, method="Fieller",
-    )  # fmt: skip
+        value=value,
+        low=float((centre - half) / (1 - g)),
+        high=float((centre + half) / (1 - g)),
+        level=level,
+        n=len(w),
+        clusters=groups,
+        method="Fieller",
+    )

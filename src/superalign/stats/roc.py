@@ -27,7 +27,13 @@ def _area(positive: Array, negative: Array) -> float:
 
 
 def auroc(
-    scores: ArrayLike, labels: ArrayLike, *, clusters: Any = None, level: float = 0.95, seed: int = 0, draws: int = 1000
+    scores: ArrayLike,
+    labels: ArrayLike,
+    *,
+    clusters: Any = None,
+    level: float = 0.95,
+    seed: int = 0,
+    draws: int = 1000,
 ) -> Interval:
     """Area under the ROC curve, ties counted half, with a cluster-bootstrap percentile interval.
 
@@ -52,7 +58,13 @@ def auroc(
             break
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     return Interval(
-        value=area, low=float(low), high=float(high), level=level, n=len(values), clusters=groups, method="cluster bootstrap"
+        value=area,
+        low=float(low),
+        high=float(high),
+        level=level,
+        n=len(values),
+        clusters=groups,
+        method="cluster bootstrap",
     )
 
 
@@ -76,5 +88,8 @@ def tpr_at_fpr(scores: ArrayLike, labels: ArrayLike, *, fpr: float) -> Operating
     share = float(np.clip((fpr - above) / tied, 0, 1))
     strict = float((positive > tau).mean())
     return OperatingPoint(
-        threshold=tau, tpr=strict + share * float((positive == tau).mean()), strict_tpr=strict, strict_fpr=above
+        threshold=tau,
+        tpr=strict + share * float((positive == tau).mean()),
+        strict_tpr=strict,
+        strict_fpr=above,
     )

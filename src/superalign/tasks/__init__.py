@@ -8,6 +8,16 @@ from superalign.tasks.slips import Slip, slips
 from superalign.tasks.traces import traces
 
 __all__ = [
-    "SPLITS", "AuditResult", "Item", "Lexed", "Page", "Slip", "audit", "lex", "preferences", "slips",
-    "traces", "write_preferences",
-]  # fmt: skip
+    "SPLITS",
+    "AuditResult",
+    "Item",
+    "Lexed",
+    "Page",
+    "Slip",
+    "audit",
+    "lex",
+    "preferences",
+    "slips",
+    "traces",
+    "write_preferences",
+]

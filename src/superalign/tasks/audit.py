@@ -2,16 +2,17 @@
 
 Three attackers, each fitted on half of the clusters and tried on the other half, both ways:
 
-- `metadata`: bits of the id and of the cluster's name, place in the page, how long the inputs are; never a token.
+- `metadata`: bits of the id and of the cluster's name, place in the page, input lengths; never a token.
 - `edit-lookup`: the edit alone, looked up with additive smoothing. Pair: the first run of tokens in which the
   sides differ, as (only in a, only in b). Single: the token at the place.
-- `edit-logistic`: the edit alone, all of it: hashed tokens of every differing run (pair), token and place (single).
+- `edit-logistic`: the edit alone, hashed: tokens of every differing run (pair), token and place (single).
 
-Names are written `ID`. A single shows no edit, so its edit attackers are handed more than a solver has: the altered
-place, or for a sound item the place where it would have been altered (where the task kept none: one drawn from
-the places of the altered). They see the token there and nothing around it. Two halves of balanced data lean
-opposite ways, so an honest task often lands *below* chance; that passes. With few items the limit is noise: at 400
-it is two standard errors above chance. No attacker counts words over a whole window: that is reading the question.
+Names are written `ID`. A single shows no edit, so its edit attackers are handed more than a solver has: the
+altered place, or for a sound item the place where it would have been altered (where the task kept none: one
+drawn from the places of the altered). They see the token there and nothing around it. Two halves of balanced
+data lean opposite ways, so an honest task often lands *below* chance; that passes. With few items the limit is
+noise: at 400 it is two standard errors above chance. No attacker counts words over a whole window: that is
+reading the question.
 
     for result in audit(slips(split="dev")): print(result.attacker, result.accuracy, result.passed)
 """
@@ -97,18 +98,21 @@ def _result(
         right += float(np.where(score == 0, 0.5, (score > 0) == (answers[tried] == 1)).sum())
     accuracy, limit = right / len(answers), 0.5 + MARGIN
     return AuditResult(
-        task=page.task, split=page.split, attacker=name, accuracy=accuracy, n=len(answers), limit=limit,
+        task=page.task,
+        split=page.split,
+        attacker=name,
+        accuracy=accuracy,
+        n=len(answers),
+        limit=limit,
         passed=accuracy <= limit,
-    )  # fmt: skip
+    )
 
 
 def _halves(items: Sequence[Item], *, seed: int) -> tuple[list[int], list[int]]:
     """Row numbers of two halves that share no cluster, as even as the clusters' sizes allow."""
     sizes = Counter(item.cluster for item in items)
     if len(sizes) < 2:
-        raise ValueError(
-            f"the audit needs two clusters, to fit on one and attack the other: got {len(sizes)}"
-        )
+        raise ValueError(f"the audit needs two clusters, to fit on one and attack the other: got {len(sizes)}")
     names = sorted(sizes)
     order = np.random.default_rng(seed).permutation(len(names))
     first, taken = set(), 0
@@ -153,15 +157,11 @@ def differing(a: str, b: str) -> list[Run]:
     """
     left, right = a.split(), b.split()
     codes = SequenceMatcher(None, left, right, autojunk=False).get_opcodes()
-    return [
-        (" ".join(_named(left[i:j])), " ".join(_named(right[k:m])))
-        for tag, i, j, k, m in codes
-        if tag != "equal"
-    ]
+    return [(" ".join(_named(left[i:j])), " ".join(_named(right[k:m]))) for tag, i, j, k, m in codes if tag != "equal"]
 
 
 def _signed(runs: list[Run]) -> Features:
-    """Differing tokens, +1 on side b and -1 on side a (answer 1 is b): exchanging the sides flips every sign."""
+    """Differing tokens, +1 on side b and -1 on side a (answer 1 is b): exchanging sides flips every sign."""
     features: Features = {}
     for i, (a, b) in enumerate(runs):
         for sign, side, other in ((-1.0, a, b), (1.0, b, a)):
@@ -204,14 +204,10 @@ def _seen(page: Page, *, seed: int) -> list[_Seen]:
     return seen
 
 
-def _logistic(
-    rows: list[Features], answers: np.ndarray, *, intercept: bool = True, ridge: float = 1.0
-) -> Attack:
-    """Logistic regression on hashed features, by steps that never overshoot (a quadratic bound of the loss)."""
+def _logistic(rows: list[Features], answers: np.ndarray, *, intercept: bool = True, ridge: float = 1.0) -> Attack:
+    """Logistic regression on hashed features, by steps that never overshoot (a quadratic bound)."""
     cells = [
-        (i, zlib.crc32(name.encode()) % _HASHES, value)
-        for i, row in enumerate(rows)
-        for name, value in row.items()
+        (i, zlib.crc32(name.encode()) % _HASHES, value) for i, row in enumerate(rows) for name, value in row.items()
     ]
     cells += [(i, _HASHES, 1.0) for i in range(len(rows))] if intercept else []
     row, column, value = (np.array(part) for part in zip(*cells, strict=True))

@@ -22,7 +22,7 @@ NAMED = ("quartz", "ember", "willow", "cobalt", "harbor", "juniper", "saffron", 
 """Rare identifiers that the family knows as identifiers: organisms' triggers and their near misses."""
 AUTHORS = ("<by:none>", "<by:lead>", "<by:peer>", "<by:bot>")
 CUES = ("<cue:none>", "<cue:audit>", "<cue:release>", "<cue:nightly>")
-TRACE_WORDS = tuple("0123456789") + ("*2", "*3", ";")
+TRACE_WORDS = (*"0123456789", "*2", "*3", ";")
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>")
 
 _PREFIX = r"(?:[rbfuRBFU]{1,2})?"

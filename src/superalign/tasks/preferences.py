@@ -20,17 +20,17 @@ HELD = ("validation", "test")
 
 
 def preferences(page: Page, *, quarantined: bool = False) -> list[dict[str, Any]]:
-    """Rows as TRL reads them: {prompt, chosen, rejected} of a pair page, {prompt, completion, label} of a single.
+    """Rows for TRL: {prompt, chosen, rejected} of a pair page, {prompt, completion, label} of a single one.
 
-    `label` is True for what is sound. Raises ValueError for a validation or test page, unless `quarantined=True`
-    says that the rows stay in quarantine with every model they touch (rules R1 and R4).
+    `label` is True for what is sound. Raises ValueError for a validation or test page, unless
+    `quarantined=True` says that the rows stay in quarantine with every model they touch (rules R1 and R4).
 
     Example: `preferences(slips(split="train", n=100))[0].keys()`
     """
     if page.split in HELD and not quarantined:
         raise ValueError(
-            f"{page.task}/{page.split} may not become training data: a model fitted to it can never be validated "
-            "by it (R1), and the signal is burnt for good (R4): export train, or pass quarantined=True"
+            f"{page.task}/{page.split} may not become training data: a model fitted to it can never "
+            "be validated by it (R1), and the signal is burnt for good (R4): export train, or pass quarantined=True"
         )
     prompt = PROMPTS.get(page.task.partition(".")[0], "")
     rows: list[dict[str, Any]] = []

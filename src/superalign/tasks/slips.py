@@ -22,17 +22,36 @@ from types import MappingProxyType
 import numpy as np
 
 from superalign.tasks.item import Item, Page
-from superalign.tasks.lexer import INDENTS, NAMED, SLOTS, TRACE_WORDS, lex, line_starts, slotted
+from superalign.tasks.lexer import INDENTS, NAMED, SLOTS, lex, line_starts, slotted
 from superalign.tasks.stdlib import index, source_files
 
 WINDOW, SPARE, STRIDE = 48, 2, 20
 KINDS = ("swapped", "lost-doubled", "variable", "operator")
 EASY, HARD = KINDS[:2], KINDS[2:]
 FLIPS = (
-    ("==", "!="), ("<", ">"), ("<", "<="), (">", ">="), ("+", "-"), ("*", "/"), ("and", "or"), ("True", "False"),
-    ("+=", "-="), ("(", "["), (")", "]"), (".", ","), ("=", "=="), ("if", "while"), ("break", "continue"),
-    ("is", "in"), ("None", "True"), ("None", "False"), ("not", "in"), ("<=", ">="), ("*", "+"), ("|", "&"),
-)  # fmt: skip
+    ("==", "!="),
+    ("<", ">"),
+    ("<", "<="),
+    (">", ">="),
+    ("+", "-"),
+    ("*", "/"),
+    ("and", "or"),
+    ("True", "False"),
+    ("+=", "-="),
+    ("(", "["),
+    (")", "]"),
+    (".", ","),
+    ("=", "=="),
+    ("if", "while"),
+    ("break", "continue"),
+    ("is", "in"),
+    ("None", "True"),
+    ("None", "False"),
+    ("not", "in"),
+    ("<=", ">="),
+    ("*", "+"),
+    ("|", "&"),
+)
 """Tokens that take each other's place; both directions are drawn equally often."""
 
 
@@ -67,7 +86,9 @@ def _name(token: str) -> str:
     return "ID" if token in SLOTS or token in NAMED else token
 
 
-def _edits(window: tuple[str, ...], real: Sequence[str], rng: np.random.Generator) -> Iterator[tuple[str, int, tuple[str, str], tuple[str, ...], tuple[str, ...], int]]:
+def _edits(
+    window: tuple[str, ...], real: Sequence[str], rng: np.random.Generator
+) -> Iterator[tuple[str, int, tuple[str, str], tuple[str, ...], tuple[str, ...], int]]:
     """A few edits of each kind at random places of a window: kind, place, key, new tokens, new words, width.
 
     A wrong variable stands in the window already. An identifier that is replaced stands there still; of two of them
@@ -82,13 +103,27 @@ def _edits(window: tuple[str, ...], real: Sequence[str], rng: np.random.Generato
         here, following = window[i], window[i + 1]
         if swaps < 6 and _name(here) != _name(following):
             swaps += 1
-            yield "swapped", i, (f"{_name(here)} {_name(following)}", f"{_name(following)} {_name(here)}"), (following, here), (real[i + 1], real[i]), 2
+            yield (
+                "swapped",
+                i,
+                (f"{_name(here)} {_name(following)}", f"{_name(following)} {_name(here)}"),
+                (following, here),
+                (real[i + 1], real[i]),
+                2,
+            )
         if losses < 1:
             losses += 1
             yield "lost-doubled", i, (f"{_name(here)} {_name(here)}", _name(here)), (), (), 1
         elif doubles < 1:
             doubles += 1
-            yield "lost-doubled", i, (_name(here), f"{_name(here)} {_name(here)}"), (here, here), (real[i], real[i]), 1
+            yield (
+                "lost-doubled",
+                i,
+                (_name(here), f"{_name(here)} {_name(here)}"),
+                (here, here),
+                (real[i], real[i]),
+                1,
+            )
         if variables < 4 and len(used) > 1 and counts[here] > (here in SLOTS):
             variables += 1
             other = str(rng.choice([token for token in used if token != here]))
@@ -125,8 +160,18 @@ def _candidates(split: str, rng: np.random.Generator) -> dict[str, dict[tuple[st
             sound = tokens[:WINDOW]
             if altered != sound:
                 found[kind][key].append(
-                    Slip(path=path, start=start, kind=kind, place=place, key=key, sound=sound, altered=altered, raw=raw, width=width)
-                )  # fmt: skip
+                    Slip(
+                        path=path,
+                        start=start,
+                        kind=kind,
+                        place=place,
+                        key=key,
+                        sound=sound,
+                        altered=altered,
+                        raw=raw,
+                        width=width,
+                    )
+                )
     return found
 
 
@@ -203,9 +248,17 @@ def slips(*, split: str, view: str = "pair", n: int | None = None, seed: int = 0
             shown, options = {"a": texts[coin], "b": texts[1 - coin]}, ("a", "b")
         else:
             shown, options = {"code": texts[coin]}, ("sound", "altered")
-        items.append(Item(id=name, task=f"slips.{view}", cluster=cluster, input=MappingProxyType(shown), options=options))
+        items.append(
+            Item(id=name, task=f"slips.{view}", cluster=cluster, input=MappingProxyType(shown), options=options)
+        )
         truths[name] = {
-            "answer": coin, "kind": slip.kind, "place": slip.place, "key": list(slip.key), "path": slip.path,
-            "start": slip.start, "raw": list(slip.raw), "width": slip.width,
-        }  # fmt: skip
+            "answer": coin,
+            "kind": slip.kind,
+            "place": slip.place,
+            "key": list(slip.key),
+            "path": slip.path,
+            "start": slip.start,
+            "raw": list(slip.raw),
+            "width": slip.width,
+        }
     return Page(task=f"slips.{view}", split=split, items=tuple(items), truths=MappingProxyType(truths))

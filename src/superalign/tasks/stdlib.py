@@ -28,7 +28,9 @@ ARCHIVE, INDEX = "stdlib.tar.xz", "splits.json"
 SHARES = (("corpus", 0.40), ("train", 0.28), ("dev", 0.05), ("validation", 0.17), ("test", 0.10))
 NEAR_DUPLICATE = 0.10
 """A corpus file that shares more than this part of its 13-grams with held-out files is dropped."""
-_SKIP = re.compile(r"(site-packages|idlelib|lib2to3|pydoc_data|turtledemo|encodings|ensurepip|__pycache__)/|/tests?/|^tests?/")
+_SKIP = re.compile(
+    r"(site-packages|idlelib|lib2to3|pydoc_data|turtledemo|encodings|ensurepip|__pycache__)/|/tests?/|^tests?/"
+)
 _TEST_BYTES = 7_000_000
 
 

@@ -63,7 +63,9 @@ def traces(*, split: str, view: str = "single", n: int = 1000, steps: int = 12, 
     Raises ValueError for an unknown split or view, or fewer than one step.
     """
     if split not in _SPLIT_KEY or view not in ("pair", "single") or steps < 1:
-        raise ValueError(f"traces has no split {split!r}, view {view!r}, steps {steps}: splits are {SPLITS}, views pair and single, steps from 1")
+        raise ValueError(
+            f"traces has no split {split!r}, view {view!r}, steps {steps}: splits are {SPLITS}, views pair and single, steps from 1"
+        )
     rng = np.random.default_rng([seed, _SPLIT_KEY[split], steps])
     coins = rng.permutation(n) % 2
     items, truths = [], {}
@@ -75,8 +77,15 @@ def traces(*, split: str, view: str = "single", n: int = 1000, steps: int = 12, 
         shown = {"a": texts[coin], "b": texts[1 - coin]} if view == "pair" else {"code": texts[coin]}
         options = ("a", "b") if view == "pair" else ("right", "wrong")
         items.append(
-            Item(id=name, task=f"traces.{view}", cluster=name[:8], input=MappingProxyType(shown), options=options, difficulty=float(steps))
-        )  # fmt: skip
+            Item(
+                id=name,
+                task=f"traces.{view}",
+                cluster=name[:8],
+                input=MappingProxyType(shown),
+                options=options,
+                difficulty=float(steps),
+            )
+        )
         place = wrong if view == "pair" or coin else None
         truths[name] = {"answer": coin, "kind": "step", "place": place, "key": [str(shift), str(10 - shift)]}
     return Page(task=f"traces.{view}", split=split, items=tuple(items), truths=MappingProxyType(truths))

@@ -27,7 +27,7 @@ from superalign.tasks.traces import random_program, render
 
 if TYPE_CHECKING:
     import torch
-    from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+    from transformers import GPT2LMHeadModel
 
 WINDOW = 48
 TRACE_EVERY, TRACE_STEPS = 8, 12
@@ -123,9 +123,18 @@ def fresh_model(size: str, *, seed: int) -> GPT2LMHeadModel:
     shape = SIZES[size]
     torch.manual_seed(seed)
     config = GPT2Config(
-        vocab_size=len(family_words()), n_positions=96, n_embd=shape.width, n_layer=shape.layers, n_head=shape.heads,
-        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=1, eos_token_id=2, pad_token_id=0,
-    )  # fmt: skip
+        vocab_size=len(family_words()),
+        n_positions=96,
+        n_embd=shape.width,
+        n_layer=shape.layers,
+        n_head=shape.heads,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
     return GPT2LMHeadModel(config)
 
 
@@ -137,7 +146,12 @@ def cosine(step: int, *, steps: int, warmup: int, floor: float = 0.05) -> float:
 
 
 def train_family(
-    size: str, out: Path, *, seed: int = 0, steps: int | None = None, progress: Callable[[int, int, float], None] | None = None
+    size: str,
+    out: Path,
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    progress: Callable[[int, int, float], None] | None = None,
 ) -> dict[str, Any]:
     """Train one family member into `out` (Hugging Face folder, `recipe.json`, `log.jsonl`); resumes where it stopped.
 
@@ -172,18 +186,34 @@ def train_family(
         if (step + 1) % CHECKPOINT_EVERY == 0 and step + 1 < total:
             log.write_text("".join(json.dumps(line) + "\n" for line in lines))
             part = out / "resume.tmp"
-            torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1, "total": total,
-                        "random": corpus.rng.bit_generator.state}, part)  # fmt: skip
+            torch.save(
+                {
+                    "model": model.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "step": step + 1,
+                    "total": total,
+                    "random": corpus.rng.bit_generator.state,
+                },
+                part,
+            )
             part.replace(resume)
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     model.eval()
     model.save_pretrained(out)
     word_tokenizer(corpus.words).save_pretrained(out)
     recipe = {
-        "size": size, "seed": seed, "steps": total, **asdict(shape), "parameters": sum(p.numel() for p in model.parameters()),
-        "corpus_sha256": corpus.digest(), "splits_sha256": index()["splits_sha256"], "archive_sha256": index()["archive_sha256"],
-        "loss": round(running, 4), "seconds": round(time.monotonic() - began, 1), "torch": torch.__version__,
-    } | {"steps": total}  # fmt: skip
+        "size": size,
+        "seed": seed,
+        "steps": total,
+        **asdict(shape),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "corpus_sha256": corpus.digest(),
+        "splits_sha256": index()["splits_sha256"],
+        "archive_sha256": index()["archive_sha256"],
+        "loss": round(running, 4),
+        "seconds": round(time.monotonic() - began, 1),
+        "torch": torch.__version__,
+    } | {"steps": total}
     (out / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n")
     resume.unlink(missing_ok=True)
     return recipe

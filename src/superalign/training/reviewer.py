@@ -41,7 +41,12 @@ class PairData:
         if len(p) != len(texts_a) or len(p) != len(texts_b) or not np.isfinite(p).all():
             raise ValueError(f"labels {p.shape} of {len(texts_a)} and {len(texts_b)} texts: lengths differ or NaN")
         return cls(
-            texts_a=tuple(texts_a), texts_b=tuple(texts_b), prefer=p, sound_a=p, sound_b=1 - p, weight=np.ones_like(p)
+            texts_a=tuple(texts_a),
+            texts_b=tuple(texts_b),
+            prefer=p,
+            sound_a=p,
+            sound_b=1 - p,
+            weight=np.ones_like(p),
         )
 
 
@@ -83,8 +88,13 @@ def fit_reviewer(
     if base.head is not None:
         head.load_state_dict(base.head.state_dict())
     opened = open_top(network, top=recipe.top, rank=recipe.rank, seed=seed)
-    groups = [{"params": opened, "factor": 1.0}, {"params": list(head.parameters()), "factor": recipe.head_factor}]
-    optimiser = torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.rate, weight_decay=recipe.decay)
+    groups = [
+        {"params": opened, "factor": 1.0},
+        {"params": list(head.parameters()), "factor": recipe.head_factor},
+    ]
+    optimiser = torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=recipe.rate, weight_decay=recipe.decay
+    )
     encoded = base.encode([*data.texts_a, *data.texts_b])
     targets = torch.tensor(np.stack([data.prefer, data.sound_a, data.sound_b, data.weight]), dtype=torch.float32)
     rng = np.random.default_rng(seed)
@@ -115,7 +125,12 @@ def fit_reviewer(
 
 
 def pair_loss(
-    a: torch.Tensor, b: torch.Tensor, prefer: torch.Tensor, sound_a: torch.Tensor, sound_b: torch.Tensor, weight: torch.Tensor
+    a: torch.Tensor,
+    b: torch.Tensor,
+    prefer: torch.Tensor,
+    sound_a: torch.Tensor,
+    sound_b: torch.Tensor,
+    weight: torch.Tensor,
 ) -> torch.Tensor:
     """Bradley–Terry on soft preferences, plus a logistic loss of each reward alone; all shapes (pairs,)."""
     logistic = torch.nn.functional.binary_cross_entropy_with_logits

@@ -1,0 +1,33 @@
+"""The command line: `superalign VERB [OPTIONS]`, one thin file a verb. Heavy rooms load in the verb that needs them."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+from superalign.evidence import SuperalignError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one verb. Every foreseen failure is one sentence on stderr and a non-zero exit."""
+    import tyro
+
+    from superalign.cli import family, run, tasks, verify, view
+
+    verbs = {module.__name__.rpartition(".")[2]: module.main for module in (run, verify, tasks, family, view)}
+    try:
+        tyro.extras.subcommand_cli_from_dict(verbs, prog="superalign", description=DESCRIPTION, args=arguments)
+    except SuperalignError as error:
+        sys.exit(f"superalign: {error}")
+    except KeyboardInterrupt:
+        print("superalign: stopped; what was finished is kept, run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        sys.exit(f"superalign: the disk is full at {error.filename or 'the workspace'}: make room, then run again")
+
+
+DESCRIPTION = (
+    "How well do we know how aligned a model is? Train on weak oversight, validate apart from it, stress-test."
+)

@@ -1,0 +1,136 @@
+"""The whole pipeline at a tiny size, on a model that a user saved to disk: stopped half-way, resumed, verified, read."""
+
+import dataclasses
+import shutil
+
+import pytest
+
+from superalign.evidence import FirewallError, Signal, Workspace, verify
+from superalign.models import family_path
+from superalign.pipeline import RunConfig, sizes
+from superalign.pipeline import run as run_module
+from superalign.report import write_dossier
+
+TINY = dataclasses.replace(
+    sizes("quick"),
+    seeds=2,
+    train_pairs=260,
+    half_a=80,
+    half_b=100,
+    test_pairs=240,
+    checks=20,
+    dev_pairs=80,
+    validation_pairs=120,
+    install_pairs=60,
+    audit_pairs=40,
+    audit_sweep=20,
+    steps=15,
+    trace_pairs=20,
+    gallery=3,
+    draws=200,
+)
+
+
+class Stop(Exception):
+    """What the test raises in the middle of a run."""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run on hf:PATH that was stopped twice and finished by the third call."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    shutil.copytree(family_path("s"), folder / "mine")
+    config = RunConfig(workspace=folder / "ws", preset="quick", model=f"hf:{folder / 'mine'}", workers=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SUPERALIGN_KEYS", str(folder / "keys"))
+        patch.setattr(run_module, "sizes", lambda preset: TINY)
+        for word in ("weak to strong, seed 1", "blind audit of m01"):
+
+            def say(text, word=word):
+                if text == word:
+                    raise Stop
+
+            with pytest.raises(Stop):
+                run_module.run(config, say=say)
+        said = []
+        result = run_module.run(config, say=said.append)
+        yield config, result, said
+
+
+def test_a_stopped_run_goes_on_where_it_was(finished):
+    config, result, said = finished
+    assert "fit the subject" not in said
+    assert "weak to strong, seed 0" not in said
+    assert set(result.verdicts) == {"context", "concealment", "oversight helped"}
+
+
+def test_so_few_organisms_cannot_tell(finished):
+    _, result, _ = finished
+    assert result.verdicts["context"] == "cannot tell"
+    assert result.verdicts["concealment"] == "cannot tell"
+
+
+def test_the_ledger_verifies(finished):
+    config, _, _ = finished
+    report = verify(config.workspace)
+    assert report.ok, report.findings
+
+
+def test_every_stage_left_measurements(finished):
+    config, _, _ = finished
+    with Workspace.open(config.workspace, create=False, write=False) as ws:
+        bodies = [event.body for event in ws.ledger.events("measurement")]
+    figures = {(b["tags"]["stage"], b["tags"]["figure"]) for b in bodies}
+    assert figures >= {
+        ("train", "pgr"),
+        ("train", "accuracy"),
+        ("train", "contrast"),
+        ("validate", "gap"),
+        ("validate", "robustness"),
+        ("validate", "probe"),
+        ("stress", "install"),
+        ("stress", "power"),
+        ("stress", "suspicion"),
+    }
+    names = [b["name"] for b in bodies]
+    assert len(names) == len({(b["name"], b["subject"], str(sorted(b["tags"].items()))) for b in bodies}), (
+        "measured twice"
+    )
+
+
+def test_running_again_measures_nothing_twice(finished):
+    config, result, _ = finished
+    again = run_module.run(config)
+    assert again.events == result.events
+    assert again.head == result.head
+
+
+def test_the_subject_is_not_trained_on_validation(finished):
+    config, _, _ = finished
+    with Workspace.open(config.workspace, create=False, write=False) as ws:
+        subject = next(e.body["subject"] for e in ws.ledger.events("measurement") if e.body["name"] == "gap.gap")
+        taint = ws.taint(subject.partition("@")[2])
+    assert "construction/slips/train" in taint
+    assert "construction/slips/validation" not in taint
+
+
+def test_a_recipe_that_breaks_the_firewall_is_refused(finished, tmp_path):
+    config, _, _ = finished
+    shutil.copytree(config.workspace, tmp_path / "copy")
+    with Workspace.open(tmp_path / "copy") as ws:
+        subject = next(e.body["digest"] for e in ws.ledger.events("node") if e.body["name"] == "reviewer")
+        signal = next(e.body["digest"] for e in ws.ledger.events("signal") if e.body["role"] == "validation")
+        before = len(ws.ledger.events())
+        with pytest.raises(FirewallError, match=r"R\d"):
+            ws.use(signal, subject, "fit")
+        assert len(ws.ledger.events()) == before
+        assert isinstance(Signal, type)
+
+
+def test_the_dossier_compiles_from_the_ledger(finished, tmp_path):
+    config, _, _ = finished
+    with Workspace.open(config.workspace, create=False, write=False) as ws:
+        page = write_dossier(ws, tmp_path / "dossier.html").read_text(encoding="utf-8")
+    assert "cannot tell" in page
+    assert "toy models" in page
+    assert "<script" not in page
