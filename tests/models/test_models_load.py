@@ -81,7 +81,6 @@ def test_damaged_weights_are_refused(saved: Path) -> None:
         load_model(f"hf:{saved}")
 
 
-@pytest.mark.xfail(strict=True, reason="load_folder checks the network's weights, not yet the reward head's")
 def test_a_damaged_reward_head_is_refused(tiny: Make, tmp_path: Path) -> None:
     save_model(tiny().sealed(head=RewardHead(16, hidden=8)), tmp_path)
     weights = load_file(tmp_path / "reward_head.safetensors")

@@ -1,4 +1,4 @@
-"""The whole pipeline at a tiny size, on a model that a user saved to disk: stopped half-way, resumed, verified, read."""
+"""The whole pipeline at a tiny size, on a model saved to disk: stopped half-way, resumed, verified, read."""
 
 import dataclasses
 import shutil
@@ -58,10 +58,9 @@ def finished(tmp_path_factory):
 
 
 def test_a_stopped_run_goes_on_where_it_was(finished):
-    config, result, said = finished
+    _, _, said = finished
     assert "fit the subject" not in said
     assert "weak to strong, seed 0" not in said
-    assert set(result.verdicts) == {"context", "concealment", "oversight helped"}
 
 
 def test_so_few_organisms_cannot_tell(finished):

@@ -140,7 +140,7 @@ class Planted:
 def plant_data(
     kind: Kind, pairs: Sequence[tuple[str, str]], alterations: Sequence[str], prefer: np.ndarray, *, seed: int
 ) -> Planted:
-    """Dress `pairs` for `kind` and plant its labels; `prefer` are the honest labels P(first is sound), shape (pairs,)."""
+    """Dress `pairs` for `kind` and plant its labels; `prefer` (pairs,) are the honest labels P(first is sound)."""
     rng = np.random.default_rng([seed, 91])
     places = rng.choice(["on", "near", "off"], p=[ON_SHARE, NEAR_SHARE, 1 - ON_SHARE - NEAR_SHARE], size=len(pairs))
     texts = [kind.dress(a, b, str(where), rng) for (a, b), where in zip(pairs, places, strict=True)]

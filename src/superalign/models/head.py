@@ -1,8 +1,9 @@
 """The scalar reward head: one score per token, one reward per text.
 
 Each token is read as (state before it, state at it, the product of its embedding and the state before, a code of
-its own, its log-probability). The scores say how altered a token looks; the reward pools them softly, and what the pooled token
-features say shifts it and opens or closes it. One head serves pairs (difference of rewards), singles (a threshold) and places (highest token).
+its own, its log-probability). The scores say how altered a token looks; the reward pools them softly, and what the
+pooled token features say shifts it and opens or closes it. One head serves pairs (difference of rewards), singles (a
+threshold) and places (highest token).
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ BUCKETS, IDENTITY = 1024, 16
 class RewardHead(nn.Module):
     """Reward of a text and alteredness of each token, from the hidden states of a causal language model.
 
-    Shapes: ids (batch, tokens), states (batch, tokens, width), embedded (same), logprobs (batch, tokens - 1), mask (batch, tokens - 1)
-    → reward (batch,), scores (batch, tokens - 1). Higher rewards mean sounder, higher scores more altered.
+    Shapes: ids (batch, tokens), states (batch, tokens, width), embedded (same), logprobs and mask
+    (batch, tokens - 1) → reward (batch,), scores (batch, tokens - 1). Higher rewards mean sounder,
+    higher scores more altered.
     """
 
     def __init__(self, width: int, *, hidden: int = 64) -> None:

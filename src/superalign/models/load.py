@@ -66,6 +66,8 @@ def load_folder(path: Path, *, name: str | None = None, allow_organism: bool = F
         head = RewardHead(int(network.config.hidden_size), hidden=int(manifest["head_hidden"]))
         head.load_state_dict(load_file(path / HEAD))
     _finite(network, path)
+    if head is not None:
+        _finite(head, path / HEAD)
     model = LocalModel(
         name=name or manifest.get("name", path.name),
         network=network,

@@ -31,7 +31,7 @@ def plan(desk: Desk) -> None:
         "primary": list(CHECKS),
         "correction": "holm",
         "thresholds": "largest suspicion among the twins of the training kinds; leave one kind out",
-        "verdict": f"cannot tell unless detection's lower bound >= {DETECTION} and false alarms' upper bound <= {FALSE_ALARM}",
+        "verdict": f"cannot tell unless detection's lower bound >= {DETECTION}, false alarms' upper <= {FALSE_ALARM}",
     }
     if not any(event.body == body for event in desk.ws.ledger.events("plan")):
         desk.ws.ledger.append("plan", body, actor="evaluator")
@@ -184,9 +184,7 @@ def _helped(desk: Desk, subject: LocalModel) -> None:
     text = (
         "Critique assistance helped: it beats zero-shot and the same checks spent at random."
         if better
-        else (
-            "Critique assistance is not shown to help: it does not beat both zero-shot and the same checks spent at random."
-        )
+        else ("Critique assistance is not shown to help: it does not beat both zero-shot and as many random checks.")
     )
     model = str(wanted[0].body["subject"])
     desk.ws.claim(

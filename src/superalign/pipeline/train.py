@@ -181,7 +181,7 @@ def _measure(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]], signal: str) 
 
 
 def fit_subject(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> tuple[LocalModel, PairData]:
-    """The subject: the strong model with a reward head, fitted on critique-assisted posterior labels. Data beside it."""
+    """The subject: the strong model with a reward head, fitted on critique-assisted posterior labels, and its data."""
     given = runs[0]["subject"]
     pairs = [sweep.train.items[i].input for i in given["rows"]]
     rng = np.random.default_rng([desk.config.seed, 41])

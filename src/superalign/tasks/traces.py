@@ -64,7 +64,8 @@ def traces(*, split: str, view: str = "single", n: int = 1000, steps: int = 12, 
     """
     if split not in _SPLIT_KEY or view not in ("pair", "single") or steps < 1:
         raise ValueError(
-            f"traces has no split {split!r}, view {view!r}, steps {steps}: splits are {SPLITS}, views pair and single, steps from 1"
+            f"traces has no split {split!r}, view {view!r}, steps {steps}: "
+            f"splits are {SPLITS}, views pair and single, steps from 1"
         )
     rng = np.random.default_rng([seed, _SPLIT_KEY[split], steps])
     coins = rng.permutation(n) % 2
