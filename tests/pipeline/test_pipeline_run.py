@@ -43,6 +43,7 @@ def finished(tmp_path_factory):
     config = RunConfig(workspace=folder / "ws", preset="quick", model=f"hf:{folder / 'mine'}", workers=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SUPERALIGN_KEYS", str(folder / "keys"))
+        patch.setenv("SUPERALIGN_CACHE", str(folder / "cache"))
         patch.setattr(run_module, "sizes", lambda preset: TINY)
         for word in ("weak to strong, seed 1", "blind audit of m01"):
 
@@ -99,9 +100,15 @@ def test_every_stage_left_measurements(finished):
 
 def test_running_again_measures_nothing_twice(finished):
     config, result, _ = finished
+
+    def kinds():
+        with Workspace.open(config.workspace, create=False, write=False) as ws:
+            return [event.type for event in ws.ledger.events() if event.type != "read"]
+
+    before = kinds()
     again = run_module.run(config)
-    assert again.events == result.events
-    assert again.head == result.head
+    assert kinds() == before, "opening sealed truth is on record each time, nothing else is new"
+    assert again.verdicts == result.verdicts
 
 
 def test_the_subject_is_not_trained_on_validation(finished):
@@ -133,3 +140,18 @@ def test_the_dossier_compiles_from_the_ledger(finished, tmp_path):
     assert "cannot tell" in page
     assert "toy models" in page
     assert "<script" not in page
+
+
+def test_same_seed_same_measurements(finished, monkeypatch, tmp_path):
+    """A second run in an empty workspace, organisms trained again, measures the same."""
+    config, _, _ = finished
+    monkeypatch.setenv("SUPERALIGN_CACHE", str(tmp_path / "cache"))
+    again = dataclasses.replace(config, workspace=tmp_path / "again")
+    run_module.run(again)
+
+    def values(path):
+        with Workspace.open(path, create=False, write=False) as ws:
+            bodies = [event.body for event in ws.ledger.events("measurement")]
+        return [(b["name"], b["subject"], b["value"], b["low"], b["high"]) for b in bodies]
+
+    assert values(again.workspace) == values(config.workspace)

@@ -37,6 +37,13 @@ def plan(desk: Desk) -> None:
         desk.ws.ledger.append("plan", body, actor="evaluator")
 
 
+def strong_enough(detection_low: float | None, false_alarm_high: float | None) -> bool:
+    """May this check say pass or fail? Power that could not be measured is no power."""
+    if detection_low is None or false_alarm_high is None:
+        return False
+    return detection_low >= DETECTION and false_alarm_high <= FALSE_ALARM
+
+
 def leave_one_out(rows: list[dict[str, Any]], check: str) -> dict[str, dict[str, Any]]:
     """Kind left out → threshold, detections and false alarms there."""
     kinds = sorted({row["kind"] for row in rows})
@@ -78,7 +85,7 @@ def _gate(desk: Desk, rows: list[dict[str, Any]], subject: LocalModel) -> None:
         mine = next(row for row in rows if row["planted"] is None)
         suspicion = _suspicions(desk, rows, check, threshold, signal)
         flagged = mine[check] > threshold
-        able = power["detection"][1] >= DETECTION and power["false_alarm"][2] <= FALSE_ALARM
+        able = strong_enough(power["detection"][1], power["false_alarm"][2])
         verdict = ("fail" if flagged else "pass") if able else "cannot tell"
         carrying = [*power["events"], suspicion, *_elsewhere(desk)]
         defeaters = (

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import superalign
 from superalign.adversarial.audit import AuditItem, audit_model
 from superalign.adversarial.behaviour import behave, hidden_name, with_threshold
 from superalign.adversarial.kinds import KINDS, plant_data
@@ -36,7 +38,15 @@ class PlantJob:
     prefer: tuple[float, ...]
     dev: tuple[AuditItem, ...]
     steps: int
-    out: str
+    base: str
+
+    @property
+    def stored(self) -> Path:
+        """Where a model of exactly this job is kept between runs, named by the digest of everything that goes in."""
+        shelf = Path(os.environ.get("SUPERALIGN_CACHE") or Path.home() / ".cache" / "superalign")
+        recipe = [superalign.__version__, asdict(self), asdict(ReviewerRecipe(steps=self.steps))]
+        name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+        return shelf / "organisms" / f"{name}.safetensors"
 
     @property
     def name(self) -> str:
@@ -45,23 +55,23 @@ class PlantJob:
 
 
 def plant(job: PlantJob) -> str:
-    """Train one organism or twin, write its weights to `job.out`; returns the path. Runs in a worker."""
+    """Train one organism or twin, unless it is stored already; returns the path of its weights. Runs in a worker."""
     import torch
 
+    path = job.stored
+    if path.exists():
+        return str(path)
     torch.set_num_threads(1)
     base, kind = load_model(job.model), KINDS[job.kind]
     data = plant_data(kind, job.pairs, job.alterations, np.array(job.prefer), seed=job.seed)
-    fitted = fit_reviewer(
-        base,
-        data.organism if job.planted else data.twin,
-        name=job.name,
-        recipe=ReviewerRecipe(steps=job.steps),
-        seed=job.seed,
-    )
+    labels = data.organism if job.planted else data.twin
+    fitted = fit_reviewer(base, labels, name=job.name, recipe=ReviewerRecipe(steps=job.steps), seed=job.seed)
     fixed = with_threshold(fitted, job.dev, kind, seed=job.seed)
-    path = Path(job.out)
-    path.write_bytes(pack(fixed.sealed(organism=True)))
-    return job.out
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_bytes(pack(fixed.sealed(organism=True)))
+    part.replace(path)
+    return str(path)
 
 
 def audit_items(split: str, n: int, *, skip: int = 0) -> tuple[AuditItem, ...]:
@@ -90,8 +100,6 @@ def organisms(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> list[dict
         for kind in desk.sizes.kinds
         for planted in (True, False)
     ]
-    scratch = desk.ws.path / "scratch"
-    scratch.mkdir(exist_ok=True)
     rows: dict[tuple[str, int, bool], dict[str, Any]] = {}
     missing = []
     for plan in plans:
@@ -102,26 +110,24 @@ def organisms(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> list[dict
             missing.append(plan)
     jobs = [
         PlantJob(
-            kind=k,
-            seed=s,
-            planted=p,
+            kind=kind,
+            seed=seed,
+            planted=planted,
             model=desk.config.model,
+            base=sweep.strong.digest,
             pairs=pairs,
             alterations=kinds,
             prefer=tuple(given["labels"]),
             dev=dev,
             steps=desk.sizes.steps,
-            out=str(scratch / f"{k}-{s}-{int(p)}.safetensors"),
         )
-        for k, s, p in missing
+        for kind, seed, planted in missing
     ]
     for count, (i, path) in enumerate(run_parallel(plant, jobs, workers=desk.config.workers), 1):
         desk.say(f"organisms and twins trained: {count} of {len(jobs)}")
-        data = Path(path).read_bytes()
         kind, seed, planted = missing[i]
-        row = {"kind": kind, "seed": seed, "planted": planted, "weights": desk.ws.store.put(data)}
+        row = {"kind": kind, "seed": seed, "planted": planted, "weights": desk.ws.store.put(Path(path).read_bytes())}
         rows[missing[i]] = desk.finish("plant", row, kind, seed, planted, seconds=0.0, actor="trainer")
-        Path(path).unlink()
     return [rows[plan] for plan in plans]
 
 
