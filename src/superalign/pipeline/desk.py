@@ -43,7 +43,7 @@ class Desk:
         return None
 
     def finish(self, name: str, result: Any, *parts: Any, seconds: float, actor: str = "evaluator") -> Any:
-        """Store a stage's result and say in the ledger that it is done."""
+        """Store a stage's result and say in the ledger that it is done; returns it as a resumed run would read it."""
         digest = self.ws.store.put_json(result)
         body = {
             "stage": name,
@@ -53,7 +53,7 @@ class Desk:
             "result": digest,
         }
         self.ws.ledger.append("stage", body, actor=actor)
-        return result
+        return self.ws.store.get_json(digest)
 
     def stage(self, name: str, work: Callable[[], Any], *parts: Any, actor: str = "evaluator") -> Any:
         """Do `work` once: its JSON result is stored, and handed back from the store ever after."""

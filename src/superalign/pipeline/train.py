@@ -89,6 +89,7 @@ class Sweep:
             "floor": _pack(result.floor.correct),
             "ceiling": _pack(result.ceiling.correct),
         }
+        out["order"] = [a.name for a in result.arms]
         out["weak_labels_right"] = round(result.weak_labels_right, 6)
         if seed == self.desk.config.seed:
             labels = em_labels(result.labels["critique"], views.belief()[result.half_b])
@@ -134,7 +135,7 @@ def _measure(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]], signal: str) 
     clusters, seed = sweep.clusters, desk.config.seed
     weak = np.stack([_unpack(r["floor"]) for r in runs])
     ceiling = np.stack([_unpack(r["ceiling"]) for r in runs])
-    right = {name: np.stack([_unpack(r["arms"][name]["correct"]) for r in runs]) for name in runs[0]["arms"]}
+    right = {name: np.stack([_unpack(r["arms"][name]["correct"]) for r in runs]) for name in runs[0]["order"]}
     more: dict[str, Any] = {
         "subject": sweep.strong.identity,
         "signals": (signal,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -64,7 +65,7 @@ def stages_of(events: Iterable[EventLike]) -> tuple[Cost, ...]:
     found: dict[str, list[tuple[float, int]]] = {}
     for event in events:
         if event.type == "stage":
-            name = str(event.body.get("stage", "")).rstrip("0123456789")
+            name = re.sub(r"\d+$", "…", str(event.body.get("stage", "")))
             found.setdefault(name, []).append((finite(event.body.get("seconds")) or 0.0, event.seq))
     return tuple(
         Cost(name, len(rows), sum(s for s, _ in rows), tuple(seq for _, seq in rows)) for name, rows in found.items()

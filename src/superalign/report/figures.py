@@ -15,6 +15,8 @@ GetJson = Callable[[str], Any]
 MAX_CODE = 20_000
 MAX_ITEMS = 60
 MAX_SCORES = 20_000
+FEWEST_KINDS = 5
+"""A bootstrap over fewer kinds than this draws the same few samples again and again: no interval is better."""
 
 
 def figures_of(
@@ -87,9 +89,12 @@ def _at(scores: list[float], truth: list[bool], threshold: float) -> RocPoint:
 def _area(scores: list[float], truth: list[bool], kinds: Any, seq: int) -> Number:
     clusters = [str(k) for k in kinds] if isinstance(kinds, list) and len(kinds) == len(scores) else None
     found = auroc(scores, [int(t) for t in truth], clusters=clusters, draws=500)
+    enough = found.clusters >= FEWEST_KINDS
+    note = "recomputed from the scores of the figure"
     return Number(
-        seq=seq, name="auroc", title="Area under the curve", value=found.value, low=found.low, high=found.high,
-        n=found.n, clusters=found.clusters, note=found.note or "recomputed from the scores of the figure",
+        seq=seq, name="auroc", title="Area under the curve", value=found.value,
+        low=found.low if enough else None, high=found.high if enough else None, n=found.n, clusters=found.clusters,
+        note=note if enough else f"{note}; {found.clusters} kinds are too few to draw an interval from",
     )  # fmt: skip
 
 
