@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from superalign.report import View, compile_page
+from superalign.report.charts import bars, roc
 from superalign.report.escape import esc, visible
-from superalign.report.plots import bars, roc
 from superalign.report.view import linked, number
 
 NASTY = 'x<script>alert(1)</script>"><img src=//evil onerror=1>\u202e\u0007</style></title>'

@@ -18,10 +18,11 @@ from superalign.adversarial.behaviour import behave, hidden_name, with_threshold
 from superalign.adversarial.kinds import KINDS, plant_data
 from superalign.engine import run_parallel
 from superalign.models import LocalModel, load_model, pack, unpack
-from superalign.pipeline.desk import Desk, measured, register, truth_signal
+from superalign.pipeline.desk import Desk, measured, truth_signal
 from superalign.pipeline.train import Sweep
 from superalign.stats import mean_interval, paired_difference
 from superalign.tasks.slips import draw, item_id
+from superalign.training.record import plan_fit, record_fit
 from superalign.training.reviewer import ReviewerRecipe, fit_reviewer
 
 
@@ -123,6 +124,9 @@ def organisms(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> list[dict
         )
         for kind, seed, planted in missing
     ]
+    for job in jobs:
+        data = planted_data(desk, job.kind, job.seed, planted=job.planted)
+        plan_fit(desk.ws, name=job.name, base=sweep.strong.digest, data=[data], quarantined=True)
     for count, (i, path) in enumerate(run_parallel(plant, jobs, workers=desk.config.workers), 1):
         desk.say(f"organisms and twins trained: {count} of {len(jobs)}")
         kind, seed, planted = missing[i]
@@ -134,21 +138,17 @@ def organisms(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> list[dict
 def load_organism(desk: Desk, row: dict[str, Any], base: LocalModel) -> LocalModel:
     """One organism or twin out of the store, registered in quarantine with its own planted data."""
     model = unpack(desk.ws.store.get(row["weights"]), base, allow_organism=True)
-    ws = desk.ws
-    what = "planted labels" if row["planted"] else "unplanted labels"
-    data = hashlib.sha256(
-        json.dumps([desk.key("plant"), row["kind"], row["seed"], row["planted"]]).encode()
-    ).hexdigest()
-    ws.contains(
-        data,
-        families=[("construction", "slips", "train")],
-        quarantined=True,
-        name=f"{what}, {row['kind']} {row['seed']}",
-    )
-    register(desk, model, quarantined=True)
-    ws.use(base.digest, model.digest, "fit")
-    ws.use(data, model.digest, "fit")
+    data = planted_data(desk, row["kind"], row["seed"], planted=row["planted"])
+    record_fit(desk.ws, model, base=base.digest, data=[data], quarantined=True)
     return model
+
+
+def planted_data(desk: Desk, kind: str, seed: int, *, planted: bool) -> str:
+    """Register the data of one organism or twin, in quarantine; returns its digest."""
+    data = hashlib.sha256(json.dumps([desk.key("plant"), kind, seed, planted]).encode()).hexdigest()
+    name = f"{'planted' if planted else 'unplanted'} labels, {kind} {seed}"
+    desk.ws.contains(data, families=[("construction", "slips", "train")], quarantined=True, name=name)
+    return data
 
 
 def aliases(desk: Desk, subjects: Sequence[LocalModel]) -> list[str]:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from superalign.adversarial.kinds import context
-from superalign.evidence import Use
 from superalign.generalization import Views, em_labels, run_seed
 from superalign.models import LocalModel, load_model, pack, unpack
 from superalign.oversight import Checker, criticise
@@ -18,6 +17,7 @@ from superalign.tasks.lexer import AUTHORS, CUES
 from superalign.tasks.slips import slips
 from superalign.training.family import SIZES, fresh_model
 from superalign.training.features import TextFeatures, extract
+from superalign.training.record import plan_fit, record_fit
 from superalign.training.reviewer import PairData, ReviewerRecipe, fit_reviewer
 
 WAYS = {
@@ -197,7 +197,7 @@ def fit_subject(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> tuple[L
     ws.contains(labels, families=[("construction", "slips", "train")], name="critique-assisted labels")
     ws.use(sweep.train_digest, labels, "fit")
     ws.use(sweep.weak.digest, labels, "fit")
-    ws.check_plan([Use(labels, sweep.strong.digest[::-1], "fit")])
+    plan_fit(ws, name="reviewer", base=sweep.strong.digest, data=[labels])
 
     def work() -> dict[str, Any]:
         model = fit_reviewer(
@@ -211,7 +211,5 @@ def fit_subject(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> tuple[L
 
     stored = desk.stage("fit the subject", work, actor="trainer")
     model = unpack(ws.store.get(stored["weights"]), sweep.strong)
-    register(desk, model)
-    ws.use(sweep.strong.digest, model.digest, "fit")
-    ws.use(labels, model.digest, "fit")
+    record_fit(ws, model, base=sweep.strong.digest, data=[labels])
     return model, data

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from superalign.evidence import Workspace
-from superalign.report import sections
+from superalign.report import parts
 from superalign.report.escape import esc
 from superalign.report.shell import page
 from superalign.report.view import View, read_view
@@ -30,17 +30,17 @@ def compile_page(view: View) -> str:
         head += f'<p class="soft">Strong model {esc(config["model"])}, weak supervisor {esc(config["weak"])}, preset '
         head += f"{esc(config['preset'])}, seed {esc(config['seed'])}; superalign {esc(runs[0]['version'])}, "
         head += f"Python {esc(machine['python'])}, torch {esc(machine['torch'])}.</p>"
-    parts = (
-        sections.verdicts,
-        sections.undetected,
-        sections.train,
-        sections.validate,
-        sections.stress,
-        sections.family_tree,
-        sections.gallery,
-        sections.evidence,
+    written = (
+        parts.verdicts,
+        parts.undetected,
+        parts.train,
+        parts.validate,
+        parts.stress,
+        parts.family_tree,
+        parts.gallery,
+        parts.evidence,
     )
-    return page("superalign: dossier", head + "".join(part(view) for part in parts))
+    return page("superalign: dossier", head + "".join(part(view) for part in written))
 
 
 def write_dossier(workspace: Workspace | Path, out: Path) -> Path:

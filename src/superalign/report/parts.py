@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from superalign.report.charts import bars, lineage, roc, strip
 from superalign.report.escape import esc
-from superalign.report.plots import bars, lineage, roc, strip
 from superalign.report.view import View, linked, number, table
 
 KEY = (
