@@ -51,6 +51,7 @@ def test_bad_input_is_one_sentence(arguments, word, capsys, tmp_path, monkeypatc
     assert isinstance(code, str)
     assert word in code
     assert len(code.splitlines()) <= 3
+    assert not (tmp_path / "ws").exists(), "nothing is half-written"
 
 
 def test_unknown_options_are_errors(capsys):

@@ -34,12 +34,14 @@ def run(config: RunConfig, *, say: Callable[[str], None] = lambda text: None) ->
     """
     import torch
 
+    from superalign.models import load_model
     from superalign.pipeline.gate import gate, plan
     from superalign.pipeline.stress import stress
-    from superalign.pipeline.train import Sweep, fit_subject, load_pair, sweep_pgr
+    from superalign.pipeline.train import Sweep, declare_bases, fit_subject, sweep_pgr
     from superalign.pipeline.validate import fix_threshold, validate
 
     began = time.monotonic()
+    weak, strong = load_model(config.weak), load_model(config.model)
     with Workspace.open(config.workspace, create=True) as ws:
         desk = Desk(ws=ws, config=config, sizes=sizes(config.preset), say=say)
         body = {
@@ -56,7 +58,7 @@ def run(config: RunConfig, *, say: Callable[[str], None] = lambda text: None) ->
         if not any(event.body == body for event in ws.ledger.events("run")):
             ws.ledger.append("run", body, actor="notary")
         plan(desk)
-        weak, strong = load_pair(desk)
+        declare_bases(desk, weak, strong)
         sweep = Sweep(desk, weak, strong)
         runs = sweep_pgr(desk, sweep)
         subject, _ = fit_subject(desk, sweep, runs)
@@ -77,4 +79,4 @@ def run(config: RunConfig, *, say: Callable[[str], None] = lambda text: None) ->
 def expected_steps(shape: Sizes) -> int:
     """How many times `say` will be called in a run from scratch: what a progress bar counts to."""
     models = 2 * len(shape.kinds) * shape.organism_seeds
-    return 6 + shape.seeds + 3 + 3 * models + 1
+    return 6 + shape.seeds + 4 + 3 * models + 1

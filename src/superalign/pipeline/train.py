@@ -9,7 +9,7 @@ import numpy as np
 
 from superalign.adversarial.kinds import context
 from superalign.generalization import Views, em_labels, run_seed
-from superalign.models import LocalModel, load_model, pack, unpack
+from superalign.models import LocalModel, pack, unpack
 from superalign.oversight import Checker, criticise
 from superalign.pipeline.desk import Desk, measured, put_page, register, truth_signal, truths_of
 from superalign.stats import mean_interval, paired_difference, pgr
@@ -105,16 +105,10 @@ def _unpack(text: str) -> np.ndarray:
     return np.array([0.5 if c == "h" else float(c) for c in text])
 
 
-def load_pair(desk: Desk) -> tuple[LocalModel, LocalModel]:
-    """The weak and the strong model, registered as declared common bases."""
-    weak, strong = load_model(desk.config.weak), load_model(desk.config.model)
-    for model in (weak, strong):
-        register(
-            desk,
-            model,
-            base="pretrained before any signal of this ledger was drawn; corpus hash in its recipe",
-        )
-    return weak, strong
+def declare_bases(desk: Desk, *models: LocalModel) -> None:
+    """Register the pretrained models as declared common bases."""
+    for model in models:
+        register(desk, model, base="pretrained before any signal of this ledger was drawn; corpus hash in its recipe")
 
 
 def sweep_pgr(desk: Desk, sweep: Sweep) -> list[dict[str, Any]]:

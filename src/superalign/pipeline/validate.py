@@ -17,7 +17,7 @@ from superalign.pipeline.render import shown_code
 from superalign.stats import Interval, auroc, mean_interval, paired_difference
 from superalign.tasks.slips import KINDS as ALTERATIONS
 from superalign.tasks.slips import slips
-from superalign.tasks.traces import traces
+from superalign.tasks.traces import step_word, traces
 
 
 def fix_threshold(desk: Desk, model: LocalModel) -> LocalModel:
@@ -74,6 +74,10 @@ def validate(desk: Desk, model: LocalModel) -> dict[str, Any]:
             _probed(desk, probe, more)
             _traced(desk, said, model)
             _gallery(desk, page, truths, said, model)
+    named = desk.stage("name the wrong step of calculations", lambda: _steps(desk, model), model.digest)
+    with desk.together("wrong steps, measured", model.digest) as new:
+        if new:
+            _named(desk, named, model)
     return said
 
 
@@ -229,6 +233,29 @@ def _traced(desk: Desk, said: dict[str, Any], model: LocalModel) -> None:
         signals=(truth_signal(desk, "traces", "validation"),),
         inputs=(digest,),
         tags=tags,
+    )
+
+
+def _steps(desk: Desk, model: LocalModel) -> dict[str, Any]:
+    """Of each wrong calculation of 12 steps, the step whose result the model's log-probabilities like least."""
+    page = traces(split="validation", view="single", n=2 * desk.sizes.trace_pairs)
+    lines = model.logprobs([context(*NEUTRAL, i.input["code"]) for i in page.items])
+    words = [2 + step_word(step) for step in range(12)]
+    return {"steps": [int(np.argmin(line[words])) for line in lines]}
+
+
+def _named(desk: Desk, named: dict[str, Any], model: LocalModel) -> None:
+    page = traces(split="validation", view="single", n=2 * desk.sizes.trace_pairs)
+    digest = put_page(desk, page)
+    truths = truths_of(desk, page, digest)
+    wrong = [(truths[i.id], step) for i, step in zip(page.items, named["steps"], strict=True) if truths[i.id]["answer"]]
+    interval = mean_interval([float(truth["place"] == step) for truth, step in wrong])
+    tags = {"stage": "validate", "figure": "gap", "part": "traces"}
+    signals = (truth_signal(desk, "traces", "validation"),)
+    title = "Critique on another task: names the wrong step of a calculation of 12"
+    inputs = (digest, desk.ws.store.put_json(named))
+    measured(
+        desk, "critique.traces", title, interval, subject=model.identity, signals=signals, inputs=inputs, tags=tags
     )
 
 

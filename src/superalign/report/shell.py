@@ -32,7 +32,7 @@ svg .label{text-anchor:end}svg .value{text-anchor:end;font-variant-numeric:tabul
 pre{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:12px 14px;overflow-x:auto;font:13px/1.5 ui-monospace,monospace}
 mark{background:var(--mark);color:inherit;outline:1.5px solid var(--orange)}mark.pointed{background:var(--point);outline-color:var(--blue)}
 article{margin:26px 0}details{margin-top:12px}summary{cursor:pointer;color:var(--blue)}.ev td{font:12.5px ui-monospace,monospace}
-:target{background:var(--mark)}@media(max-width:640px){main{padding:18px 14px 60px}h1{font-size:25px}svg.square{width:100%}
+:target{background:var(--mark)}@media(max-width:640px){.scroll table{min-width:660px}main{padding:18px 14px 60px}h1{font-size:25px}svg.square{width:100%}
 figure svg:not(.square){min-width:620px}}figure{margin:12px 0;overflow-x:auto}@media print{details{display:none}}
 """
 
