@@ -17,7 +17,7 @@ from torch import nn
 
 from superalign.models.head import RewardHead
 
-TOKENS_PER_BATCH = 8_192
+TOKENS_PER_BATCH = 2_048
 
 
 class Reading(NamedTuple):

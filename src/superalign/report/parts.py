@@ -166,7 +166,11 @@ def stress(view: View) -> str:
     curves = view.figures.get("roc", {}).get("curves", [])
     out += "".join(roc(f"ROC of {c['check']}, all kinds pooled", c) for c in curves)
     power = [
-        (f"{b['tags']['check']}, {b['tags']['kind']} left out", s, b)
+        (
+            f"{b['tags']['check']}, {'all kinds pooled' if b['tags']['kind'] == 'all' else str(b['tags']['kind']) + ' left out'}",
+            s,
+            b,
+        )
         for s, b in view.measured(stage="stress", figure="power", part="detection")
     ]
     if power:
