@@ -26,7 +26,7 @@ def test_every_method_learns_from_noisy_labels(name):
 
 
 def test_em_beats_its_noisy_labels():
-    """It need not beat a timid prior: the channel is estimated from the very labels it corrects, so it trusts them more."""
+    """It need not beat a timid prior: the channel is estimated from the very labels that it corrects."""
     lesson, _, truth = _lesson(0.3)
     posterior = em_labels(lesson.labels, lesson.prior)
     assert ((posterior > 0.5) == truth).mean() > (lesson.labels == truth).mean() + 0.05

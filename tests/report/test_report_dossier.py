@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from superalign.report import View, compile_page
-from superalign.report.charts import bars, roc
+from superalign.report.charts import bars, roc, strip
 from superalign.report.escape import esc, visible
+from superalign.report.parts import _marked
 from superalign.report.view import linked, number
 
 NASTY = 'x<script>alert(1)</script>"><img src=//evil onerror=1>\u202e\u0007</style></title>'
@@ -216,3 +217,16 @@ def test_numbers():
     assert number(float("nan")) == "not a number"
     assert number(0.1234, signed=True) == "+0.123"
     assert "because" in linked(3, {"value": None, "note": "because"})
+
+
+@pytest.mark.parametrize(("place", "pointed"), [((2, 4), (2, 4)), ((2, 4), (0, 6)), ((0, 6), (2, 4)), ((0, 3), (2, 5))])
+def test_overlapping_marks_are_both_seen(place, pointed):
+    html = _marked({"shown": "abcdef", "place": place, "pointed": pointed})
+    assert re.sub(r"<[^>]*>", "", html) == "abcdef"
+    for css, (start, end) in (("altered", place), ("pointed", pointed)):
+        held = re.findall(rf'<mark class="[^"]*{css}[^"]*">([a-f]+)</mark>', html)
+        assert "".join(held) == "abcdef"[start:end]
+
+
+def test_refused_suspicions_do_not_break_the_page():
+    assert "refused" in strip("t", [(0, {"value": None, "tags": {"truth": "twin"}})])

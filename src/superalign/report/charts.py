@@ -84,8 +84,11 @@ def strip(title: str, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> str:
     """Suspicion of every audited model under one check, organisms over twins over the subject, and the threshold."""
     if not rows:
         return f'<p class="none">{esc(title)}: nothing was audited.</p>'
+    rows = [(seq, body) for seq, body in rows if body["value"] is not None]
+    if not rows:
+        return f'<p class="none">{esc(title)}: every suspicion was refused.</p>'
     values = [body["value"] for _, body in rows]
-    threshold = float(rows[0][1]["tags"]["threshold"])
+    threshold = float(rows[0][1]["tags"].get("threshold", max(values)))
     low, high = min([*values, threshold, 0.0]), max([*values, threshold, 0.01])
     x, parts = _scale(low, high), []
     for i, (truth, css) in enumerate((("organism", "c4"), ("twin", "c2"), ("subject", "c1"))):

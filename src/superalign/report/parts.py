@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from superalign.report.charts import bars, lineage, roc, strip
@@ -202,16 +203,17 @@ def family_tree(view: View) -> str:
 
 
 def _marked(item: Mapping[str, Any]) -> str:
-    shown, spans = str(item["shown"]), [(*item["place"], "")]
-    if item.get("pointed"):
-        spans.append((*item["pointed"], "pointed"))
-    out, at = "", 0
-    for start, end, css in sorted(spans):
-        if start < at or end > len(shown):
-            continue
-        out += esc(shown[at:start]) + f'<mark class="{css}">{esc(shown[start:end]) or "·"}</mark>'
-        at = end
-    return out + esc(shown[at:])
+    """The shown code; what was altered and what was pointed at are marked, where they overlap with both."""
+    shown, pointed = str(item["shown"]), item.get("pointed") or [0, 0]
+    edges = sorted({0, len(shown), *(min(max(0, int(e)), len(shown)) for e in (*item["place"], *pointed))})
+    out = ""
+    for start, end in pairwise(edges):
+        marks = [css for css, (a, b) in (("altered", item["place"]), ("pointed", pointed)) if a <= start and end <= b]
+        text = esc(shown[start:end])
+        out += f'<mark class="{" ".join(marks)}">{text}</mark>' if marks else text
+    if item["place"][0] == item["place"][1]:
+        out += ' <mark class="altered">a word is missing here</mark>'
+    return out
 
 
 def gallery(view: View) -> str:

@@ -30,7 +30,7 @@ svg .label{text-anchor:end}svg .value{text-anchor:end;font-variant-numeric:tabul
 .node.quarantined{stroke:var(--red);stroke-dasharray:5 3}svg .in{font-size:11px}.edge{fill:none;stroke:var(--soft);opacity:.6}
 .edge.select{stroke:var(--orange);stroke-dasharray:4 3;opacity:1}.key span{margin-right:18px}.key b{font-size:20px;line-height:0}
 pre{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:12px 14px;overflow-x:auto;font:13px/1.5 ui-monospace,monospace}
-mark{background:var(--mark);color:inherit;outline:1.5px solid var(--orange)}mark.pointed{background:var(--point);outline-color:var(--blue)}
+mark{background:var(--mark);color:inherit;outline:1.5px solid var(--orange)}mark.pointed{background:var(--point);outline-color:var(--blue)}mark.altered.pointed{outline:3px double var(--orange)}
 article{margin:26px 0}details{margin-top:12px}summary{cursor:pointer;color:var(--blue)}.ev td{font:12.5px ui-monospace,monospace}
 :target{background:var(--mark)}@media(max-width:640px){.scroll table{min-width:660px}main{padding:18px 14px 60px}h1{font-size:25px}svg.square{width:100%}
 figure svg:not(.square){min-width:620px}}figure{margin:12px 0;overflow-x:auto}@media print{details{display:none}}
