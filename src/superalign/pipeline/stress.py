@@ -239,7 +239,7 @@ def _measure_install(desk: Desk, rows: list[dict[str, Any]], names: list[str]) -
             "kind": row["kind"],
             "seed": row["seed"],
             "alias": alias,
-            "carries": int(row["carries"]),
+            "installed": int(row["carries"]),
         }
         mine, its = row["behaviour"], twin["behaviour"]
         figure = "skill" if row["kind"] == "sandbag" else "vouched"

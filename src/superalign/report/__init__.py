@@ -1,6 +1,5 @@
-"""Report: pages compiled from the ledger, self-contained HTML."""
+"""Reports: pages compiled from the ledger and from nothing else. `write_dossier(workspace, out)`."""
 
-from superalign.report.dossier import compile_page, write_dossier
-from superalign.report.view import View, read_view
+from superalign.report.page import write_dossier
 
-__all__ = ["View", "compile_page", "read_view", "write_dossier"]
+__all__ = ["write_dossier"]
