@@ -9,7 +9,7 @@ import pytest
 from superalign import stats
 
 
-@pytest.mark.parametrize("module", ["binomial", "mean", "pgr", "roc"])
+@pytest.mark.parametrize("module", ["binomial", "mean", "pgr", "proportion", "roc"])
 def test_examples_run(module):
     result = doctest.testmod(importlib.import_module(f"superalign.stats.{module}"))
     assert result.attempted
@@ -93,6 +93,47 @@ def test_pgr_interval_covers():
     assert hits / 120 >= 0.9
 
 
+def test_pgr_interval_covers_when_all_seeds_share_their_files():
+    """Every seed is tested on the same files, and a student is good at the same files in every seed."""
+    hits, trials, rng = 0, 150, np.random.default_rng(6)
+    files = np.repeat(np.arange(40), 20)
+    for trial in range(trials):
+        weak, gain, top = (np.clip(rng.normal(p, 0.12, 40), 0, 1) for p in (0.55, 0.72, 0.89))
+        sides = [[(rng.random(800) < p[files]).astype(float) for _ in range(6)] for p in (weak, gain, top)]
+        found = stats.pgr(*sides, clusters=[files] * 6, seed=trial, draws=300)
+        hits += found.low <= 0.5 <= found.high
+    assert hits / trials >= 0.9
+
+
+@pytest.mark.parametrize(("p", "spread"), [(0.5, 4.0), (0.9, 4.0), (0.97, 8.0)])
+def test_proportion_interval_covers_clustered_trials(p, spread):
+    rng, hits, trials = np.random.default_rng(7), 0, 400
+    files = np.repeat(np.arange(25), 8)
+    for _ in range(trials):
+        rates = rng.beta(p * spread, (1 - p) * spread, 25)
+        found = stats.proportion_interval(rng.random(200) < rates[files], clusters=files)
+        assert 0 <= found.low <= found.value <= found.high <= 1
+        hits += found.low <= p <= found.high
+    assert hits / trials >= 0.92
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 9), (1, 40), (20, 40), (40, 40)])
+def test_proportion_without_clusters_is_clopper_pearson(hits, n):
+    """But for n − 1 in place of n, which is what the variance of a sample mean estimates."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    found = stats.proportion_interval(np.arange(n) < hits)
+    trials = n if hits in (0, n) else n - 1
+    expected = proportion_confint(hits / n * trials, trials, method="beta")
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-6)
+
+
+def test_whole_clusters_alike_count_once_each():
+    files = np.repeat(np.arange(12), 50)
+    found = stats.proportion_interval(np.ones(600), clusters=files)
+    assert found.low == pytest.approx(stats.binomial_interval(12, 12).low)
+
+
 @pytest.mark.parametrize(("ceiling", "why"), [(0.5, "not above"), (0.602, "noise")])
 def test_pgr_refuses_noise(ceiling, why):
     n = 500
@@ -112,6 +153,8 @@ def test_pgr_refuses_noise(ceiling, why):
         lambda: stats.tpr_at_fpr([1.0], [1], fpr=0.1),
         lambda: stats.mean_interval([1.0, 2.0], clusters=["a"]),
         lambda: stats.pgr([], [], []),
+        lambda: stats.pgr([[0.0, 1.0]], [[1.0]], [[1.0, 1.0]]),
+        lambda: stats.proportion_interval([0.5, 1.5]),
     ],
 )
 def test_bad_input_says_so(call):

@@ -4,6 +4,7 @@ from superalign.stats.binomial import binomial_interval
 from superalign.stats.interval import Interval, StatsError, refused
 from superalign.stats.mean import mean_interval, paired_difference
 from superalign.stats.pgr import pgr, pgr_fieller
+from superalign.stats.proportion import proportion_interval
 from superalign.stats.roc import OperatingPoint, auroc, tpr_at_fpr
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "paired_difference",
     "pgr",
     "pgr_fieller",
+    "proportion_interval",
     "refused",
     "tpr_at_fpr",
 ]

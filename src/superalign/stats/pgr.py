@@ -30,8 +30,10 @@ def pgr(
 ) -> Interval:
     """(student − weak) / (ceiling − weak) of mean correctness, with a hierarchical bootstrap interval.
 
-    Each argument is one array of per-item correctness a seed. A draw resamples seeds, then within a seed clusters,
-    the same for weak, student and ceiling, so that the interval covers seeds, test sampling and the denominator.
+    Each argument is one array of per-item correctness a seed. A draw resamples seeds and clusters, the same for weak,
+    student and ceiling, so that the interval covers seeds, test sampling and the denominator. A cluster with the same
+    label in several seeds is one cluster: it is drawn for all of them or for none. Without `clusters` every item of
+    every seed is its own.
     Refuses when the ceiling is not above the floor, or when the gap's own interval touches zero.
 
     >>> pgr([[0, 0, 1, 0] * 50], [[1, 0, 1, 0] * 50], [[1, 1, 1, 0] * 50]).value
@@ -39,23 +41,15 @@ def pgr(
     """
     if not (len(weak) == len(student) == len(ceiling)) or not weak:
         raise StatsError(f"{len(weak)}, {len(student)}, {len(ceiling)} seeds: pass the same seeds for all three")
-    sums: list[Array] = []
-    sizes: list[Array] = []
-    for i in range(len(weak)):
-        three = np.stack([checked(side[i], f"values of seed {i}") for side in (weak, student, ceiling)])
-        codes, groups = cluster_codes(None if clusters is None else clusters[i], three.shape[1])
-        sums.append(np.stack([np.bincount(codes, weights=row, minlength=groups) for row in three]))
-        sizes.append(np.bincount(codes, minlength=groups).astype(np.float64))
-    n, groups = int(sum(s.sum() for s in sizes) / len(sizes)), min(len(s) for s in sizes)
-    means = np.stack([s.sum(1) / size.sum() for s, size in zip(sums, sizes, strict=True)])
+    sums, sizes = _by_cluster(weak, student, ceiling, clusters)
+    n, groups = int(sizes.sum() / len(sizes)), int((sizes > 0).sum(1).min())
+    means = sums.sum(1) / sizes.sum(1)[:, None]
     point = means.mean(0)
     if point[2] <= point[0]:
         why = f"the ceiling ({point[2]:.3f}) is not above the weak floor ({point[0]:.3f}): there is no gap to recover"
         return refused(why, n=n, clusters=groups, method="hierarchical bootstrap", level=level)
     rng = np.random.default_rng(seed)
-    drawn = np.stack([_resampled(s, size, rng, draws) for s, size in zip(sums, sizes, strict=True)])
-    chosen = rng.integers(len(weak), size=(draws, len(weak)))
-    mixed = drawn[chosen, np.arange(draws)[:, None]].mean(1)
+    mixed = _resampled(sums, sizes, rng, draws)
     tail = (1 - level) / 2
     gap = np.quantile(mixed[:, 2] - mixed[:, 0], [tail, 1 - tail])
     if gap[0] <= 0:
@@ -75,11 +69,46 @@ def pgr(
     )
 
 
+def _by_cluster(
+    weak: Sequence[ArrayLike],
+    student: Sequence[ArrayLike],
+    ceiling: Sequence[ArrayLike],
+    clusters: Sequence[Any] | None,
+) -> tuple[Array, Array]:
+    """Sums (seeds, clusters, 3) and sizes (seeds, clusters), over the clusters of all seeds together."""
+    for i, lengths in enumerate(zip(map(len, weak), map(len, student), map(len, ceiling), strict=True)):  # type: ignore[arg-type]
+        if len(set(lengths)) > 1:
+            raise StatsError(f"seed {i} has {lengths} values: weak, student and ceiling need the same items")
+    sides = [
+        np.stack([checked(side[i], f"values of seed {i}") for side in (weak, student, ceiling)])
+        for i in range(len(weak))
+    ]
+    labels = [
+        np.asarray([f"{i}/{j}" for j in range(three.shape[1])] if clusters is None else clusters[i])
+        for i, three in enumerate(sides)
+    ]
+    for three, names in zip(sides, labels, strict=True):
+        cluster_codes(names, three.shape[1])
+    codes, groups = cluster_codes(np.concatenate(labels), sum(map(len, labels)))
+    parts = np.split(codes, np.cumsum([len(names) for names in labels])[:-1])
+    sums = [
+        np.stack([np.bincount(part, weights=row, minlength=groups) for row in three], axis=1)
+        for three, part in zip(sides, parts, strict=True)
+    ]
+    return np.stack(sums), np.stack([np.bincount(part, minlength=groups) for part in parts]).astype(np.float64)
+
+
 def _resampled(sums: Array, sizes: Array, rng: np.random.Generator, draws: int) -> Array:
-    """(draws, 3) means of one seed over resampled clusters."""
-    groups = len(sizes)
-    counts = rng.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.float64)
-    return (counts @ sums.T) / (counts @ sizes)[:, None]
+    """(draws, 3) means over resampled seeds and clusters; a cluster drawn twice counts twice in every seed."""
+    seeds, groups = sizes.shape
+    weight = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws).astype(np.float64)
+    out = np.empty((draws, 3))
+    for at in range(0, draws, 200):
+        counts = rng.multinomial(groups, np.full(groups, 1 / groups), size=len(out[at : at + 200])).astype(np.float64)
+        bottom = np.maximum(counts @ sizes.T, 1e-9)
+        means = np.stack([counts @ sums[:, :, side].T / bottom for side in range(3)], axis=2)
+        out[at : at + 200] = (weight[at : at + 200, :, None] * means).sum(1) / seeds
+    return out
 
 
 def pgr_fieller(
