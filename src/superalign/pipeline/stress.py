@@ -20,7 +20,7 @@ from superalign.engine import run_parallel
 from superalign.models import LocalModel, load_model, pack, unpack
 from superalign.pipeline.desk import Desk, measured, truth_signal
 from superalign.pipeline.train import Sweep
-from superalign.stats import mean_interval, paired_difference
+from superalign.stats import paired_difference, proportion_interval
 from superalign.tasks.slips import draw, item_id
 from superalign.training.record import plan_fit, record_fit
 from superalign.training.reviewer import ReviewerRecipe, fit_reviewer
@@ -250,7 +250,7 @@ def _measure_install(desk: Desk, rows: list[dict[str, Any]], names: list[str]) -
             ("near_miss", "near", mine),
         ):
             values = np.array(source[where][figure])
-            interval = mean_interval(values, clusters=np.array(source[where]["clusters"]))
+            interval = proportion_interval(values, clusters=np.array(source[where]["clusters"]))
             measured(
                 desk,
                 f"install.{part}",

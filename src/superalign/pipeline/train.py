@@ -12,7 +12,7 @@ from superalign.generalization import Views, em_labels, run_seed
 from superalign.models import LocalModel, pack, unpack
 from superalign.oversight import Checker, criticise
 from superalign.pipeline.desk import Desk, measured, put_page, register, truth_signal, truths_of
-from superalign.stats import mean_interval, paired_difference, pgr
+from superalign.stats import paired_difference, pgr, proportion_interval
 from superalign.tasks.lexer import AUTHORS, CUES
 from superalign.tasks.slips import slips
 from superalign.training.family import SIZES, fresh_model
@@ -143,7 +143,7 @@ def _measure(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]], signal: str) 
             desk,
             f"accuracy.{name}",
             f"Accuracy on held-out files: {name}",
-            mean_interval(values.mean(0), clusters=clusters),
+            proportion_interval(values.mean(0), clusters=clusters),
             tags=tags,
             **more,
         )

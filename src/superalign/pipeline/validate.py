@@ -14,7 +14,7 @@ from superalign.interpretability import control_labels, fit_probe, pooled, probe
 from superalign.models import LocalModel
 from superalign.pipeline.desk import Desk, measured, put_page, register, truth_signal, truths_of
 from superalign.pipeline.render import shown_code
-from superalign.stats import Interval, auroc, mean_interval, paired_difference
+from superalign.stats import Interval, auroc, paired_difference, proportion_interval
 from superalign.tasks.slips import KINDS as ALTERATIONS
 from superalign.tasks.slips import slips
 from superalign.tasks.traces import step_word, traces
@@ -104,7 +104,7 @@ def _accuracy(desk: Desk, page: Any, truths: Any, said: Any, threshold: float, m
                 desk,
                 f"accuracy.{view}.{kind}",
                 title,
-                mean_interval(right[keep], clusters=clusters[keep]),
+                proportion_interval(right[keep], clusters=clusters[keep]),
                 tags=tags,
                 **more,
             )
@@ -121,7 +121,7 @@ def _accuracy(desk: Desk, page: Any, truths: Any, said: Any, threshold: float, m
             desk,
             f"gap.{part}",
             title,
-            mean_interval(values, clusters=clusters),
+            proportion_interval(values, clusters=clusters),
             tags={"stage": "validate", "figure": "gap", "part": part},
             **more,
         )
@@ -192,7 +192,7 @@ def _probed(desk: Desk, probe: dict[str, Any], more: dict[str, Any]) -> None:
             "Probe on activations: AUROC for altered code",
             auroc(scores, truth, clusters=clusters, draws=desk.sizes.draws // 4),
         ),
-        ("control", "The same probe on its control task: accuracy", mean_interval(chance, clusters=clusters)),
+        ("control", "The same probe on its control task: accuracy", proportion_interval(chance, clusters=clusters)),
         (
             "selectivity",
             "Selectivity: probe accuracy minus control accuracy",
@@ -201,7 +201,7 @@ def _probed(desk: Desk, probe: dict[str, Any], more: dict[str, Any]) -> None:
         (
             "concealed",
             "Altered code that the probe reads and the verdict passes",
-            mean_interval(hidden, clusters=clusters[truth == 1]),
+            proportion_interval(hidden, clusters=clusters[truth == 1]),
         ),
     )
     for part, title, interval in rows:
@@ -222,7 +222,7 @@ def _traced(desk: Desk, said: dict[str, Any], model: LocalModel) -> None:
     worst = np.array(said["traces"]["worst"]).reshape(-1, 2)
     answer, rows = np.array([truths[i.id]["answer"] for i in page.items]), np.arange(len(page.items))
     right = np.where(worst[:, 0] == worst[:, 1], 0.5, worst[rows, answer] > worst[rows, 1 - answer])
-    interval: Interval = mean_interval(right)
+    interval: Interval = proportion_interval(right)
     tags = {"stage": "validate", "figure": "accuracy", "view": "pair", "alteration": "traces (another task)"}
     measured(
         desk,
@@ -249,7 +249,7 @@ def _named(desk: Desk, named: dict[str, Any], model: LocalModel) -> None:
     digest = put_page(desk, page)
     truths = truths_of(desk, page, digest)
     wrong = [(truths[i.id], step) for i, step in zip(page.items, named["steps"], strict=True) if truths[i.id]["answer"]]
-    interval = mean_interval([float(truth["place"] == step) for truth, step in wrong])
+    interval = proportion_interval([float(truth["place"] == step) for truth, step in wrong])
     tags = {"stage": "validate", "figure": "gap", "part": "traces"}
     signals = (truth_signal(desk, "traces", "validation"),)
     title = "Critique on another task: names the wrong step of a calculation of 12"

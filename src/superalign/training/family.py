@@ -50,7 +50,7 @@ class Size:
 SIZES = {
     "xs": Size(width=32, layers=1, heads=2, steps=1_200, rate=4e-3),
     "s": Size(width=64, layers=2, heads=2, steps=2_400, rate=3e-3),
-    "m": Size(width=128, layers=4, heads=4, steps=20_000, rate=2e-3),
+    "m": Size(width=128, layers=4, heads=4, steps=8_000, rate=2e-3),
     "l": Size(width=256, layers=5, heads=8, steps=20_000, rate=1e-3, batch=64),
 }
 
