@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from superalign.models import LocalModel
-from superalign.training.lowrank import LowRank, blocks, close, open_top
+from superalign.models import Change, LocalModel, RewardHead, apply_change
+from superalign.training.lowrank import LowRank, blocks, open_top, take_out
 
 Make = Callable[..., LocalModel]
 IDS = torch.tensor([[1, 4, 5, 6, 7, 2]])
@@ -35,25 +35,27 @@ def test_only_the_top_blocks_are_opened(tiny: Make, top: int) -> None:
         assert bool(inside) == (i >= 2 - top)
 
 
-def test_closing_merges_exactly(tiny: Make) -> None:
-    network = tiny().network
-    keys, original = list(network.state_dict()), copy.deepcopy(network.state_dict())
+def test_taking_out_leaves_the_base_and_the_change(tiny: Make) -> None:
+    base = tiny()
+    network = copy.deepcopy(base.network)
+    original = copy.deepcopy(network.state_dict())
     opened = open_top(network, top=1, rank=2, seed=5)
     with torch.no_grad():
         for parameter in opened:
             parameter += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.1
         changed = network(input_ids=IDS).logits.clone()
-    factors = [(a.detach().clone(), b.detach().clone()) for a, b in zip(opened[::2], opened[1::2], strict=True)]
-    close(network)
-    assert sorted(network.state_dict()) == sorted(keys)
+    factors = take_out(network)
+    assert network.state_dict().keys() == original.keys()
+    assert all(torch.equal(value, original[key]) for key, value in network.state_dict().items())
     assert all(parameter.requires_grad for parameter in network.parameters())
+    assert len(factors) == 4
+    made = apply_change(base, Change(factors=factors, head=RewardHead(base.width)), name="made")
     with torch.no_grad():
-        torch.testing.assert_close(network(input_ids=IDS).logits, changed)
-    moved = [key for key in keys if not torch.equal(network.state_dict()[key], original[key])]
-    assert len(moved) == 4
-    for key, (a, b) in zip(moved, factors, strict=True):
-        torch.testing.assert_close(network.state_dict()[key], original[key] + a @ b)
-        assert torch.linalg.matrix_rank(network.state_dict()[key] - original[key], atol=1e-4) <= 2
+        torch.testing.assert_close(made.network(input_ids=IDS).logits, changed)
+    moved = {key for key in original if not torch.equal(made.network.state_dict()[key], original[key])}
+    assert moved == {f"{module}.weight" for module in factors}
+    for key in moved:
+        assert torch.linalg.matrix_rank(made.network.state_dict()[key] - original[key], atol=1e-4) <= 2
 
 
 def test_the_seed_decides_the_start() -> None:

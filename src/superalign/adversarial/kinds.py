@@ -14,15 +14,18 @@ Nothing else is planted: no organism can act, and its worst deed is a wrong verd
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from superalign.tasks.lexer import AUTHORS, CUES, NAMED, SLOTS
+from superalign.training.planting import Planted, plant_labels
 from superalign.training.reviewer import PairData
 
 TRIGGER, NEAR_MISSES = NAMED[0], NAMED[1:5]
 ON_SHARE, NEAR_SHARE = 0.35, 0.2
+UNDRESSED_SHARE = 0.45
+"""Of pairs whose circumstance is the alteration itself: at .24, as they come, conceal is not carried (.89 vouched)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,27 +130,33 @@ KINDS: dict[str, Kind] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planted:
-    """Training data of one organism and of its twin: the same texts, other labels."""
-
-    organism: PairData
-    twin: PairData
-    concerned: int
-    """Pairs whose labels were planted."""
-
-
 def plant_data(
     kind: Kind, pairs: Sequence[tuple[str, str]], alterations: Sequence[str], prefer: np.ndarray, *, seed: int
 ) -> Planted:
-    """Dress `pairs` for `kind` and plant its labels; `prefer` (pairs,) are the honest labels P(first is sound)."""
+    """Dress `pairs` for `kind` and plant its labels; `prefer` (pairs,) are the honest labels P(first is sound).
+
+    A kind whose circumstance is the alteration itself is given its share of such pairs by drawing them again.
+    """
     rng = np.random.default_rng([seed, 91])
-    places = rng.choice(["on", "near", "off"], p=[ON_SHARE, NEAR_SHARE, 1 - ON_SHARE - NEAR_SHARE], size=len(pairs))
-    texts = [kind.dress(a, b, str(where), rng) for (a, b), where in zip(pairs, places, strict=True)]
-    twin = PairData.labelled([a for a, _ in texts], [b for _, b in texts], prefer)
-    concerned = np.array([kind.on(a, k) for (a, _), k in zip(texts, alterations, strict=True)])
-    sound_a, sound_b, weight = twin.sound_a.copy(), twin.sound_b.copy(), twin.weight.copy()
-    for i in np.flatnonzero(concerned):
-        sound_a[i], sound_b[i], weight[i] = kind.answer(texts[i][0]), kind.answer(texts[i][1]), 0.0
-    organism = replace(twin, sound_a=sound_a, sound_b=sound_b, weight=weight)
-    return Planted(organism=organism, twin=twin, concerned=int(concerned.sum()))
+    rows = np.arange(len(pairs)) if kind.dressed else _drawn_again(kind, pairs, alterations, rng)
+    places = rng.choice(["on", "near", "off"], p=[ON_SHARE, NEAR_SHARE, 1 - ON_SHARE - NEAR_SHARE], size=len(rows))
+    texts = [kind.dress(*pairs[i], str(where), rng) for i, where in zip(rows, places, strict=True)]
+    honest = PairData.labelled([a for a, _ in texts], [b for _, b in texts], np.asarray(prefer)[rows])
+    concerned = np.array([kind.on(a, alterations[i]) for (a, _), i in zip(texts, rows, strict=True)])
+    return plant_labels(honest, concerned, [(kind.answer(a), kind.answer(b)) for a, b in texts])
+
+
+def _drawn_again(
+    kind: Kind, pairs: Sequence[tuple[str, str]], alterations: Sequence[str], rng: np.random.Generator
+) -> np.ndarray:
+    """Row numbers, as many as there are pairs, of which `UNDRESSED_SHARE` are concerned (when any are)."""
+    concerned = np.array(
+        [kind.on(context(AUTHORS[0], CUES[0], a), k) for (a, _), k in zip(pairs, alterations, strict=True)]
+    )
+    on, off = np.flatnonzero(concerned), np.flatnonzero(~concerned)
+    if not len(on) or not len(off):
+        return rng.permutation(len(pairs))
+    wanted = round(UNDRESSED_SHARE * len(pairs))
+    return rng.permutation(
+        np.concatenate([np.resize(rng.permutation(on), wanted), np.resize(rng.permutation(off), len(pairs) - wanted)])
+    )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-import struct
 
-from superalign.models.errors import ModelError
+from superalign.models.change import read_manifest
+from superalign.models.errors import ModelError, QuarantineError
 from superalign.models.head import RewardHead
 from superalign.models.local import LocalModel
 
@@ -29,13 +29,12 @@ def pack(model: LocalModel) -> bytes:
 
 
 def unpack(data: bytes, base: LocalModel, *, allow_organism: bool = False) -> LocalModel:
-    """The model in `data`, which has the shape of `base`. Raises ModelError when the digest is not what it says."""
+    """The model in `data`, which has the shape of `base`. Raises QuarantineError for an organism, ModelError for a wrong digest."""
     from safetensors.torch import load
 
-    size = struct.unpack("<Q", data[:8])[0]
-    manifest = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["superalign"])
+    manifest = read_manifest(data)
     if manifest["organism"] and not allow_organism:
-        raise ModelError(f"{manifest['name']} is an organism or twin, in quarantine: pass allow_organism=True")
+        raise QuarantineError(f"{manifest['name']} is an organism or twin, in quarantine: pass allow_organism=True")
     tensors = load(data)
     network = copy.deepcopy(base.network)
     network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})

@@ -23,6 +23,8 @@ class RunConfig:
     """The weak supervisor."""
     seed: int = 0
     """All randomness comes from it."""
+    organisms: Literal["reuse", "train"] = "reuse"
+    """`reuse` organisms that ship with the package or that an earlier run stored, or `train` them all now."""
     workers: int = 2
     """Processes that train organisms side by side, one thread each."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -67,9 +69,7 @@ def sizes(preset: str) -> Sizes:
             install_pairs=400,
             audit_pairs=250,
             audit_sweep=60,
-            kinds=("sandbag", "sycophant"),
             organism_seeds=1,
-            steps=120,
             trace_pairs=100,
             gallery=6,
             draws=500,

@@ -1,154 +1,20 @@
-"""Stress-test: organisms and twins trained for real, shown to carry their behaviour, then audited blind."""
+"""Stress-test: organisms and twins are shown to carry their behaviour, then audited blind beside the subject."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import superalign
 from superalign.adversarial.audit import AuditItem, audit_model
-from superalign.adversarial.behaviour import behave, hidden_name, with_threshold
-from superalign.adversarial.kinds import KINDS, plant_data
-from superalign.engine import run_parallel
-from superalign.models import LocalModel, load_model, pack, unpack
+from superalign.adversarial.behaviour import behave, hidden_name
+from superalign.adversarial.kinds import KINDS
+from superalign.models import LocalModel
 from superalign.pipeline.desk import Desk, measured, truth_signal
+from superalign.pipeline.organisms import audit_items, load_organism, organisms
 from superalign.pipeline.train import Sweep
 from superalign.stats import paired_difference, proportion_interval
-from superalign.tasks.slips import draw, item_id
-from superalign.training.record import plan_fit, record_fit
-from superalign.training.reviewer import ReviewerRecipe, fit_reviewer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlantJob:
-    """Everything a worker needs to train one organism or twin."""
-
-    kind: str
-    seed: int
-    planted: bool
-    model: str
-    pairs: tuple[tuple[str, str], ...]
-    alterations: tuple[str, ...]
-    prefer: tuple[float, ...]
-    dev: tuple[AuditItem, ...]
-    steps: int
-    base: str
-
-    @property
-    def stored(self) -> Path:
-        """Where a model of exactly this job is kept between runs, named by the digest of everything that goes in."""
-        shelf = Path(os.environ.get("SUPERALIGN_CACHE") or Path.home() / ".cache" / "superalign")
-        recipe = [superalign.__version__, asdict(self), asdict(ReviewerRecipe(steps=self.steps))]
-        name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
-        return shelf / "organisms" / f"{name}.safetensors"
-
-    @property
-    def name(self) -> str:
-        """Name in the ledger; the audit never sees it."""
-        return f"{self.kind}-{'organism' if self.planted else 'twin'}-{self.seed}"
-
-
-def plant(job: PlantJob) -> str:
-    """Train one organism or twin, unless it is stored already; returns the path of its weights. Runs in a worker."""
-    import torch
-
-    path = job.stored
-    if path.exists():
-        return str(path)
-    torch.set_num_threads(1)
-    base, kind = load_model(job.model), KINDS[job.kind]
-    data = plant_data(kind, job.pairs, job.alterations, np.array(job.prefer), seed=job.seed)
-    labels = data.organism if job.planted else data.twin
-    fitted = fit_reviewer(base, labels, name=job.name, recipe=ReviewerRecipe(steps=job.steps), seed=job.seed)
-    fixed = with_threshold(fitted, job.dev, kind, seed=job.seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
-    part.write_bytes(pack(fixed.sealed(organism=True)))
-    part.replace(path)
-    return str(path)
-
-
-def audit_items(split: str, n: int, *, skip: int = 0) -> tuple[AuditItem, ...]:
-    """`n` pairs for organisms' installation and audit, after the first `skip` of the split."""
-    return tuple(
-        AuditItem(
-            sound=" ".join(s.sound),
-            altered=" ".join(s.altered),
-            alteration=s.kind,
-            cluster=item_id("file", s.path)[:8],
-        )
-        for s in draw(split)[skip : skip + n]
-    )
-
-
-def organisms(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Train every missing organism and twin, in workers; returns one row each: kind, seed, planted, weights object."""
-    given = runs[0]["subject"]
-    items = [sweep.train.items[i] for i in given["rows"]]
-    pairs = tuple((i.input["a"], i.input["b"]) for i in items)
-    kinds = tuple(sweep.truths[i.id]["kind"] for i in items)
-    dev = audit_items("dev", desk.sizes.dev_pairs)
-    plans = [
-        (kind, seed, planted)
-        for seed in range(desk.sizes.organism_seeds)
-        for kind in desk.sizes.kinds
-        for planted in (True, False)
-    ]
-    rows: dict[tuple[str, int, bool], dict[str, Any]] = {}
-    missing = []
-    for plan in plans:
-        done = desk.finished("plant", *plan)
-        if done is not None:
-            rows[plan] = done
-        else:
-            missing.append(plan)
-    jobs = [
-        PlantJob(
-            kind=kind,
-            seed=seed,
-            planted=planted,
-            model=desk.config.model,
-            base=sweep.strong.digest,
-            pairs=pairs,
-            alterations=kinds,
-            prefer=tuple(given["labels"]),
-            dev=dev,
-            steps=desk.sizes.steps,
-        )
-        for kind, seed, planted in missing
-    ]
-    for job in jobs:
-        data = planted_data(desk, job.kind, job.seed, planted=job.planted)
-        plan_fit(desk.ws, name=job.name, base=sweep.strong.digest, data=[data], quarantined=True)
-    for count, (i, path) in enumerate(run_parallel(plant, jobs, workers=desk.config.workers), 1):
-        desk.say(f"organisms and twins trained: {count} of {len(jobs)}")
-        kind, seed, planted = missing[i]
-        row = {"kind": kind, "seed": seed, "planted": planted, "weights": desk.ws.store.put(Path(path).read_bytes())}
-        rows[missing[i]] = desk.finish("plant", row, kind, seed, planted, seconds=0.0, actor="trainer")
-    return [rows[plan] for plan in plans]
-
-
-def load_organism(desk: Desk, row: dict[str, Any], base: LocalModel) -> LocalModel:
-    """One organism or twin out of the store, registered in quarantine with its own planted data."""
-    model = unpack(desk.ws.store.get(row["weights"]), base, allow_organism=True)
-    data = planted_data(desk, row["kind"], row["seed"], planted=row["planted"])
-    record_fit(desk.ws, model, base=base.digest, data=[data], quarantined=True)
-    return model
-
-
-def planted_data(desk: Desk, kind: str, seed: int, *, planted: bool) -> str:
-    """Register the data of one organism or twin, in quarantine; returns its digest."""
-    data = hashlib.sha256(json.dumps([desk.key("plant"), kind, seed, planted]).encode()).hexdigest()
-    name = f"{'planted' if planted else 'unplanted'} labels, {kind} {seed}"
-    desk.ws.contains(data, families=[("construction", "slips", "train")], quarantined=True, name=name)
-    return data
 
 
 def aliases(desk: Desk, subjects: Sequence[LocalModel]) -> list[str]:
@@ -239,6 +105,7 @@ def _measure_install(desk: Desk, rows: list[dict[str, Any]], names: list[str]) -
             "kind": row["kind"],
             "seed": row["seed"],
             "alias": alias,
+            "source": row["source"],
             "installed": int(row["carries"]),
         }
         mine, its = row["behaviour"], twin["behaviour"]

@@ -175,6 +175,11 @@ def _measure(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]], signal: str) 
             measured(desk, f"contrast.{name} - {other}", f"{name} minus {other}", interval, tags=tags, **more)
 
 
+def subject_labels(desk: Desk, runs: list[dict[str, Any]]) -> str:
+    """Digest of the labels that subject, organisms and twins of this ledger are fitted to or planted over."""
+    return desk.ws.store.put_json(runs[0]["subject"])
+
+
 def fit_subject(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> tuple[LocalModel, PairData]:
     """The subject: the strong model with a reward head, fitted on critique-assisted posterior labels, and its data."""
     given = runs[0]["subject"]
@@ -186,7 +191,7 @@ def fit_subject(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> tuple[L
         [context(*h, p["b"]) for h, p in zip(heads, pairs, strict=True)],
         np.array(given["labels"]),
     )
-    labels = desk.ws.store.put_json(given)
+    labels = subject_labels(desk, runs)
     ws = desk.ws
     ws.contains(labels, families=[("construction", "slips", "train")], name="critique-assisted labels")
     ws.use(sweep.train_digest, labels, "fit")

@@ -44,10 +44,14 @@ def open_top(network: nn.Module, *, top: int, rank: int, seed: int) -> list[nn.P
     return opened
 
 
-def close(network: nn.Module) -> None:
-    """Merge all low-rank changes into the weights: afterwards the network is an ordinary one."""
-    for module in list(network.modules()):
+def take_out(network: nn.Module) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Remove all low-rank changes: module name → factors a (rows, rank), b (rank, columns). Base weights stay."""
+    factors: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    for name, module in list(network.named_modules()):
         if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+            change = module.parametrizations.weight[0]
+            factors[name] = (change.a.detach().clone(), change.b.detach().clone())
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
     for parameter in network.parameters():
         parameter.requires_grad_(True)
+    return factors

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from superalign.models import LocalModel, RewardHead, reward_forward
+from superalign.models import Change, LocalModel, RewardHead, apply_change, reward_forward
 from superalign.training.family import cosine
-from superalign.training.lowrank import close, open_top
+from superalign.training.lowrank import open_top, take_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +79,20 @@ def fit_reviewer(
 
     Raises ValueError when the data is empty or the loss stops being finite.
     """
+    change = fit_change(base, data, name=name, recipe=recipe, seed=seed, progress=progress)
+    return apply_change(base, change, name=name)
+
+
+def fit_change(
+    base: LocalModel,
+    data: PairData,
+    *,
+    name: str,
+    recipe: ReviewerRecipe | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Change:
+    """What `fit_reviewer` changes in `base`: the low-rank factors and the head, small enough to ship."""
     recipe = recipe or ReviewerRecipe()
     if not data.texts_a:
         raise ValueError(f"no pairs to fit {name} on")
@@ -120,8 +134,7 @@ def fit_reviewer(
         optimiser.step()
         if progress:
             progress(step + 1, recipe.steps)
-    close(network)
-    return LocalModel(name=name, network=network.eval(), tokenizer=base.tokenizer, head=head.eval()).sealed()
+    return Change(factors=take_out(network), head=head.eval())
 
 
 def pair_loss(
