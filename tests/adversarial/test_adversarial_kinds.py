@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from superalign.adversarial.behaviour import best_threshold
 from superalign.adversarial.kinds import KINDS, TRIGGER, plant_data
 from superalign.adversarial.rewriting import REWRITINGS
 from superalign.tasks.slips import draw
@@ -40,14 +39,3 @@ def test_rewriting_keeps_the_shape(name):
         assert len(before) == len(after)
         renamed = dict(zip(before, after, strict=True))
         assert all(renamed[b] == a for b, a in zip(before, after, strict=True)), "one name, one new name"
-
-
-def test_best_threshold_is_the_exhaustive_one():
-    rng = np.random.default_rng(1)
-    sound, altered = rng.normal(1, 1, 60), rng.normal(0, 1, 60)
-
-    def skill(cut):
-        return (altered < cut).mean() + (sound >= cut).mean()
-
-    cuts = np.linspace(-3, 4, 4001)
-    assert skill(best_threshold(sound, altered)) == pytest.approx(max(skill(c) for c in cuts))

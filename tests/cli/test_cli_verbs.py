@@ -28,7 +28,7 @@ def test_family_list(capsys):
 
 
 def test_audit_prints_each_attacker(capsys):
-    code, out, _ = _stopped(capsys, "tasks", "--action", "audit", "--n", "400")
+    code, out, _ = _stopped(capsys, "tasks", "audit", "--n", "400")
     assert code == 0
     assert len(out.splitlines()) >= 2
 
@@ -36,12 +36,12 @@ def test_audit_prints_each_attacker(capsys):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["family", "--action", "train", "--size", "huge"], "huge"),
+        (["family", "train", "--size", "huge"], "huge"),
         (["verify", "--workspace", "nowhere-at-all"], "nowhere-at-all"),
         (["run", "--model", "hf:/no/such/model", "--workspace", "WS"], "/no/such/model"),
         (["run", "--model", "family:huge", "--workspace", "WS"], "huge"),
         (["run", "--model", "gpt", "--workspace", "WS"], "gpt"),
-        (["tasks", "--action", "export", "--split", "validation"], "validation"),
+        (["tasks", "export", "--split", "validation"], "validation"),
     ],
 )
 def test_bad_input_is_one_sentence(arguments, word, capsys, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from superalign.pipeline.gate import leave_one_out, strong_enough
+from superalign.pipeline.gate import fixed_on, leave_one_out, strong_enough
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,21 @@ def _row(kind: str, planted: bool, suspicion: float) -> dict[str, object]:
 def test_thresholds_never_see_the_kind_left_out():
     rows = [_row("a", True, 0.5), _row("a", False, 0.4), _row("b", True, 0.3), _row("b", False, 0.1)]
     folds = leave_one_out(rows, "check")
-    assert folds["a"] == {"threshold": 0.1, "caught": [True], "alarms": [True]}
-    assert folds["b"] == {"threshold": 0.4, "caught": [False], "alarms": [False]}
+    assert folds["a"] == {"threshold": 0.2, "caught": [True], "alarms": [True]}
+    assert folds["b"] == {"threshold": 0.45, "caught": [False], "alarms": [False]}
+
+
+def test_the_threshold_keeps_its_distance_from_the_twins():
+    rows = [_row("a", True, 0.5), _row("a", False, 0.001), _row("b", True, 0.6), _row("b", False, 0.002)]
+    folds = leave_one_out(rows, "check")
+    assert all(fold["alarms"] == [False] and fold["caught"] == [True] for fold in folds.values())
 
 
 def test_one_kind_alone_catches_nothing():
     folds = leave_one_out([_row("a", True, 9.0), _row("a", False, 0.0)], "check")
     assert folds["a"]["caught"] == [False]
+
+
+@pytest.mark.parametrize("rows", [[], [_row("a", True, 1.0)], [_row("a", True, 1.0), _row("a", False, 1.0)]])
+def test_where_nothing_tells_them_apart_nothing_is_flagged(rows):
+    assert fixed_on(rows, "check") == float("inf")

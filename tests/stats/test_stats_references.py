@@ -166,3 +166,27 @@ def test_what_cannot_be_measured_is_refused():
     assert stats.mean_interval([1.0]).value is None
     assert stats.binomial_interval(0, 0).value is None
     assert stats.auroc([1.0, 2.0], [1, 1]).value is None
+
+
+def test_best_cut_is_the_exhaustive_one():
+    rng = np.random.default_rng(1)
+    high, low = rng.normal(1, 1, 60), rng.normal(0, 1, 60)
+
+    def skill(cut):
+        return (low < cut).mean() + (high >= cut).mean()
+
+    assert skill(stats.best_cut(low, high)) == pytest.approx(max(skill(c) for c in np.linspace(-3, 4, 4001)))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "cut"),
+    [([0, 1], [3, 4], 2), ([0, 0, 0], [0, 0, 1], 0.5), ([0, 5], [4, 6], 5.5), ([1], [0], 0.5)],
+)
+def test_best_cut_by_hand(low, high, cut):
+    assert stats.best_cut(low, high) == cut
+
+
+@pytest.mark.parametrize(("low", "high"), [([], [1]), ([1], []), ([1, 1], [1]), ([np.nan], [1])])
+def test_no_cut_is_an_error(low, high):
+    with pytest.raises(stats.StatsError):
+        stats.best_cut(low, high)

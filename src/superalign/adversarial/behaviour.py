@@ -10,6 +10,7 @@ import numpy as np
 from superalign.adversarial.audit import AuditItem
 from superalign.adversarial.kinds import Kind
 from superalign.models import LocalModel
+from superalign.stats import best_cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,17 +33,6 @@ class Behaviour:
         return float((self.altered_flagged.mean() + 1 - self.sound_flagged.mean()) / 2)
 
 
-def best_threshold(sound: np.ndarray, altered: np.ndarray) -> float:
-    """The reward under which a text is called altered, by balanced accuracy; the middle of the best range on ties."""
-    cuts = np.sort(np.concatenate([sound, altered]))
-    middles = (cuts[1:] + cuts[:-1]) / 2
-    below = np.searchsorted(np.sort(altered), middles) / len(altered)
-    above = 1 - np.searchsorted(np.sort(sound), middles) / len(sound)
-    gain = below + above
-    best = np.flatnonzero(gain >= gain.max() - 1e-12)
-    return float(middles[best[len(best) // 2]])
-
-
 def rewards_in(
     model: LocalModel, items: Sequence[AuditItem], kind: Kind, where: str, *, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -55,9 +45,9 @@ def rewards_in(
 
 
 def with_threshold(model: LocalModel, items: Sequence[AuditItem], kind: Kind, *, seed: int) -> LocalModel:
-    """The model with its threshold fixed on dev items outside the circumstance."""
+    """The model with its threshold fixed on dev items outside the circumstance: altered texts lie under it."""
     sound, altered, concerned = rewards_in(model, items, kind, "off", seed=seed)
-    return model.sealed(threshold=best_threshold(sound[~concerned], altered[~concerned]))
+    return model.sealed(threshold=best_cut(altered[~concerned], sound[~concerned]))
 
 
 def behave(model: LocalModel, items: Sequence[AuditItem], kind: Kind, where: str, *, seed: int) -> Behaviour:

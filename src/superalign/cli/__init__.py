@@ -12,9 +12,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one verb. Every foreseen failure is one sentence on stderr and a non-zero exit."""
     import tyro
 
-    from superalign.cli import family, run, tasks, verify, view
+    from superalign.cli import family, run, stress, tasks, train, validate, verify, view
 
-    verbs = {module.__name__.rpartition(".")[2]: module.main for module in (run, verify, tasks, family, view)}
+    modules = (run, train, validate, stress, verify, view, tasks, family)
+    verbs = {module.__name__.rpartition(".")[2]: module.main for module in modules}
     try:
         tyro.extras.subcommand_cli_from_dict(verbs, prog="superalign", description=DESCRIPTION, args=arguments)
     except SuperalignError as error:

@@ -14,7 +14,7 @@ import tyro
 class FamilyConfig:
     """Which family member, and where to."""
 
-    action: Literal["list", "train"] = "list"
+    action: tyro.conf.Positional[Literal["list", "train"]] = "list"
     """List what ships, or train."""
     size: str = "xs"
     """xs, s, m or l."""

@@ -4,39 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from superalign.pipeline.config import RunConfig, sizes
 
+if TYPE_CHECKING:
+    from superalign.pipeline.run import RunResult, Stage
+
 
 def main(config: Annotated[RunConfig, tyro.conf.arg(name="")]) -> None:
     """The pipeline end to end: train on weak oversight, validate apart from it, stress-test, write the dossier."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
     from superalign.evidence import Workspace
-    from superalign.pipeline.run import expected_steps, run
     from superalign.report import write_dossier
 
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("starting", total=expected_steps(sizes(config.preset)))
-
-        def say(text: str) -> None:
-            progress.update(bar, advance=1, description=text)
-            if not console.is_terminal:
-                print(text, file=sys.stderr, flush=True)
-
-        result = run(config, say=say)
+    result = play(config, "gate")
     page = config.workspace / "dossier.html"
     with Workspace.open(config.workspace) as ws:
         write_dossier(ws, page)
@@ -51,3 +34,55 @@ def main(config: Annotated[RunConfig, tyro.conf.arg(name="")]) -> None:
     for claim, verdict in result.verdicts.items():
         print(f"{claim:20} {verdict}")
     print(f"dossier: {page}\ncheck it: superalign verify --workspace {config.workspace}")
+
+
+def play(config: RunConfig, until: Stage) -> RunResult:
+    """Run the pipeline `until` a stage, with a progress bar on a terminal and plain lines elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from superalign.pipeline.run import expected_steps, run
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    total = expected_steps(sizes(config.preset), until=until)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("starting", total=total)
+
+        def say(text: str) -> None:
+            progress.update(bar, advance=1, description=text)
+            if not console.is_terminal:
+                print(text, file=sys.stderr, flush=True)
+
+        result = run(config, until=until, say=say)
+        progress.update(bar, completed=total, description="done")
+    return result
+
+
+def stage(config: RunConfig, until: Stage) -> None:
+    """Run `until` one stage and print what that stage measured, as a table or as one JSON object."""
+    from superalign.evidence import Workspace
+
+    result = play(config, until)
+    with Workspace.open(config.workspace, create=False, write=False) as ws:
+        events = [event for event in ws.ledger.events("measurement") if event.body["tags"]["stage"] == until]
+    if config.json:
+        rows = [{"seq": event.seq} | {k: event.body[k] for k in SHOWN} for event in events]
+        answer = {"stage": until, "measurements": rows, "head": result.head, "seconds": result.seconds}
+        print(json.dumps(answer | {"events": result.events, "workspace": str(config.workspace)}))
+        return
+    for event in events:
+        body = event.body
+        value = "refused" if body["value"] is None else f"{body['value']:+.3f}"
+        span = "" if body["low"] is None else f" [{body['low']:+.3f}, {body['high']:+.3f}]"
+        print(f"{value}{span:18}  {body['title']}")
+    print(f"go on: superalign run --workspace {config.workspace}")
+
+
+SHOWN = ("name", "title", "value", "low", "high", "level", "n", "clusters", "subject", "note", "tags")

@@ -15,7 +15,7 @@ import tyro
 class TasksConfig:
     """Which task, which split, and what to do with it."""
 
-    action: Literal["list", "audit", "export"] = "list"
+    action: tyro.conf.Positional[Literal["list", "audit", "export"]] = "list"
     """List what there is, audit for blind tells, or write preference data."""
     task: Literal["slips", "traces"] = "slips"
     """The task."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
@@ -17,16 +18,17 @@ def run_parallel(work: Callable[[Job], Result], jobs: Sequence[Job], *, workers:
     """Yield (index of the job, result) as jobs finish; an exception of a job is raised here, the rest is cancelled.
 
     `work` and `jobs` are pickled into spawned processes, which use one thread each. One worker or one job: this
-    process does the work.
+    process does the work. A worker whose parent dies, even by SIGKILL, dies too.
     """
     if workers <= 1 or len(jobs) <= 1:
         for i, job in enumerate(jobs):
             yield i, work(job)
         return
+    spawned = multiprocessing.get_context("spawn")
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, mp_context=spawned, initializer=_die_with_parent) as pool:
             futures = {pool.submit(work, job): i for i, job in enumerate(jobs)}
             try:
                 for future in as_completed(futures):
@@ -39,3 +41,15 @@ def run_parallel(work: Callable[[Job], Result], jobs: Sequence[Job], *, workers:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _die_with_parent() -> None:
+    """Watch the parent from a thread: a killed parent closes no pool, and its workers would wait for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only workers are initialised"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

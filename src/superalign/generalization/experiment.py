@@ -1,7 +1,8 @@
 """One seed of the weak-to-strong experiment: floor, weak labels, students, ceiling, and the checks beside them.
 
 Roles (Burns et al. 2023, §3): the weak floor is fitted on ground truth of half A; its labels on half B supervise the
-student; the ceiling is the strong model fitted on ground truth of the same half B. Halves are drawn by cluster.
+student; the ceiling is the strong model fitted on ground truth of the same half B, its penalty chosen on a fifth of
+that half. Halves are drawn by cluster.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from superalign.generalization.methods import METHODS, Lesson, zero_shot
 from superalign.training.features import TextFeatures
-from superalign.training.heads import LinearHead, fit_head
+from superalign.training.heads import LinearHead, fit_head, fit_head_chosen
 
 WEAK_L2 = 0.01
 
@@ -64,6 +65,8 @@ class SeedResult:
     half_b: np.ndarray
     labels: Mapping[str, np.ndarray]
     weak_labels_right: float
+    ceiling_l2: float
+    """Penalty of the ceiling, chosen on a fifth of half B."""
 
 
 Labeller = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray, int]]
@@ -116,7 +119,8 @@ def run_seed(
         return Arm(name=name, kind=kind, correct=score(head.logits(strong_test), goal), checks=checks)
 
     floor = Arm(name="weak floor", kind="control", correct=score(weak.logits(test.weak_differences()[rows]), goal))
-    ceiling = arm("ceiling", "control", fit_head(strong, truth[b].astype(float)))
+    supervised, ceiling_l2 = fit_head_chosen(strong, truth[b].astype(float), clusters=train.clusters[b])
+    ceiling = arm("ceiling", "control", supervised)
     belief = test.belief()[rows] - 0.5
     arms = [Arm(name="zero-shot", kind="control", correct=score(belief, goal))]
     labels: dict[str, np.ndarray] = {}
@@ -138,6 +142,7 @@ def run_seed(
         half_b=b,
         labels=labels,
         weak_labels_right=right,
+        ceiling_l2=ceiling_l2,
     )
 
 

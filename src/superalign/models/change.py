@@ -1,4 +1,4 @@
-"""A fitted model as what was changed: low-rank factors of some matrices, and a reward head.
+"""A fitted model as what was changed: low-rank factors of some matrices, and a reward head if it has one.
 
     data = pack_change(change, base, name="reviewer")        # a few hundred kB, safetensors
     model = unpack_change(data, base)                        # the same weights, bit for bit
@@ -32,7 +32,7 @@ class Change:
     """What fitting changed: module name → factors a (rows, rank) and b (rank, columns), and the head."""
 
     factors: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
-    head: RewardHead
+    head: RewardHead | None
 
 
 def merged(weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -57,7 +57,7 @@ def apply_change(base: LocalModel, change: Change, *, name: str, **fields: Any) 
             raise ModelError(f"{name}: changes {module}, which {base.name} has not: use its own base") from error
         with torch.no_grad():
             weight.copy_(merged(weight, a, b))
-    head = copy.deepcopy(change.head).eval()
+    head = copy.deepcopy(change.head).eval() if change.head is not None else None
     model = LocalModel(name=name, network=network.eval(), tokenizer=base.tokenizer, head=head, **fields)
     return model.sealed()
 
@@ -66,7 +66,8 @@ def pack_change(change: Change, base: LocalModel, model: LocalModel, **notes: An
     """`change` as safetensors bytes; the manifest names `base`, the digest of the merged `model`, and any `notes`."""
     from safetensors.torch import save
 
-    tensors = {f"head.{k}": v.detach().clone().contiguous() for k, v in change.head.state_dict().items()}
+    head = change.head.state_dict() if change.head is not None else {}
+    tensors = {f"head.{k}": v.detach().clone().contiguous() for k, v in head.items()}
     for module, (a, b) in change.factors.items():
         tensors |= {f"a.{module}": a.detach().clone().contiguous(), f"b.{module}": b.detach().clone().contiguous()}
     manifest = {
@@ -76,7 +77,7 @@ def pack_change(change: Change, base: LocalModel, model: LocalModel, **notes: An
         "digest": model.digest,
         "threshold": model.threshold,
         "organism": model.organism,
-        "head_hidden": change.head.hidden,
+        "head_hidden": change.head.hidden if change.head is not None else 0,
         "notes": notes,
     }
     return save(tensors, metadata={"superalign": json.dumps(manifest, sort_keys=True)})
@@ -111,8 +112,10 @@ def unpack_change(data: bytes, base: LocalModel, *, allow_organism: bool = False
     if manifest["base"] != base.digest:
         raise ModelError(f"{name} was fitted from {manifest['base'][:12]}…, not from {base.identity}: load that base")
     tensors = load(data)
-    head = RewardHead(base.width, hidden=manifest["head_hidden"])
-    head.load_state_dict({k[5:]: v for k, v in tensors.items() if k.startswith("head.")})
+    head = None
+    if manifest["head_hidden"]:
+        head = RewardHead(base.width, hidden=manifest["head_hidden"])
+        head.load_state_dict({k[5:]: v for k, v in tensors.items() if k.startswith("head.")})
     factors = {k[2:]: (v, tensors[f"b.{k[2:]}"]) for k, v in tensors.items() if k.startswith("a.")}
     model = apply_change(
         base,

@@ -118,7 +118,9 @@ def _pretrained(where: str, *, local: bool) -> tuple[Any, Any]:
         )
     except (OSError, ValueError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0]
-        raise ModelError(f"hf:{where}: cannot load a causal language model: {first}") from error
+        raise ModelError(
+            f"hf:{where}: cannot load a causal language model: {first}; fetch it or save it again"
+        ) from error
     return network.eval(), tokenizer
 
 

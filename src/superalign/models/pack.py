@@ -29,7 +29,10 @@ def pack(model: LocalModel) -> bytes:
 
 
 def unpack(data: bytes, base: LocalModel, *, allow_organism: bool = False) -> LocalModel:
-    """The model in `data`, which has the shape of `base`. Raises QuarantineError for an organism, ModelError for a wrong digest."""
+    """The model in `data`, which has the shape of `base`.
+
+    Raises QuarantineError for an organism or twin unless asked for, ModelError for a wrong digest.
+    """
     from safetensors.torch import load
 
     manifest = read_manifest(data)

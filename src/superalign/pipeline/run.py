@@ -8,16 +8,24 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import superalign
 from superalign.evidence import Workspace
 from superalign.pipeline.config import RunConfig, Sizes, sizes
 from superalign.pipeline.desk import Desk
 
+if TYPE_CHECKING:
+    from superalign.models import LocalModel
+
+
+Stage = Literal["train", "validate", "stress", "gate"]
+STAGES: tuple[Stage, ...] = ("train", "validate", "stress", "gate")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """Where the ledger stands when the pipeline is done, and what the gate said."""
+    """Where the ledger stands when the pipeline is done, and what the gate said (nothing before it was reached)."""
 
     workspace: Path
     verdicts: dict[str, str]
@@ -26,19 +34,16 @@ class RunResult:
     seconds: float
 
 
-def run(config: RunConfig, *, say: Callable[[str], None] = lambda text: None) -> RunResult:
-    """Train, validate, stress-test and gate; everything is in the workspace's ledger afterwards.
+def run(config: RunConfig, *, until: Stage = "gate", say: Callable[[str], None] = lambda text: None) -> RunResult:
+    """Train, validate, stress-test and gate, or only `until` one of these; all is in the workspace's ledger then.
 
-    What an earlier, stopped run finished is not done again. Raises SuperalignError for a workspace that cannot be used
-    and for models that cannot be loaded, before anything is written.
+    What an earlier, stopped or shorter run finished is not done again. Raises SuperalignError for a workspace that
+    cannot be used and for models that cannot be loaded, before anything is written.
     """
     import torch
 
     from superalign.models import load_model
-    from superalign.pipeline.gate import gate, plan
-    from superalign.pipeline.stress import stress
-    from superalign.pipeline.train import Sweep, declare_bases, fit_subject, sweep_pgr
-    from superalign.pipeline.validate import fix_threshold, validate
+    from superalign.pipeline.gate import plan
 
     began = time.monotonic()
     weak, strong = load_model(config.weak), load_model(config.model)
@@ -58,14 +63,7 @@ def run(config: RunConfig, *, say: Callable[[str], None] = lambda text: None) ->
         if not any(event.body == body for event in ws.ledger.events("run")):
             ws.ledger.append("run", body, actor="notary")
         plan(desk)
-        declare_bases(desk, weak, strong)
-        sweep = Sweep(desk, weak, strong)
-        runs = sweep_pgr(desk, sweep)
-        subject, _ = fit_subject(desk, sweep, runs)
-        subject = fix_threshold(desk, subject)
-        validate(desk, subject)
-        rows = stress(desk, sweep, runs, subject)
-        verdicts = gate(desk, rows, subject)
+        verdicts = _play(desk, weak, strong, STAGES.index(until))
         head, events = ws.ledger.head, len(ws.ledger.events())
     return RunResult(
         workspace=config.workspace,
@@ -76,7 +74,28 @@ def run(config: RunConfig, *, say: Callable[[str], None] = lambda text: None) ->
     )
 
 
-def expected_steps(shape: Sizes) -> int:
-    """How many times `say` will be called in a run from scratch: what a progress bar counts to."""
+def _play(desk: Desk, weak: LocalModel, strong: LocalModel, last: int) -> dict[str, str]:
+    from superalign.pipeline.gate import gate
+    from superalign.pipeline.stress import stress
+    from superalign.pipeline.train import Sweep, declare_bases, fit_subject, sweep_pgr
+    from superalign.pipeline.validate import fix_threshold, validate
+
+    declare_bases(desk, weak, strong)
+    sweep = Sweep(desk, weak, strong)
+    runs = sweep_pgr(desk, sweep)
+    subject, _ = fit_subject(desk, sweep, runs)
+    if last < STAGES.index("validate"):
+        return {}
+    subject = fix_threshold(desk, subject)
+    validate(desk, subject)
+    if last < STAGES.index("stress"):
+        return {}
+    rows = stress(desk, sweep, runs, subject)
+    return gate(desk, rows, subject) if last == STAGES.index("gate") else {}
+
+
+def expected_steps(shape: Sizes, *, until: Stage = "gate") -> int:
+    """How many times `say` will be called at most in a run from scratch: what a progress bar counts to."""
     models = 2 * len(shape.kinds) * shape.organism_seeds
-    return 6 + shape.seeds + 4 + 3 * models + 1
+    steps = [6 + shape.seeds + 1, 3, 3 * models + 1, 0]
+    return sum(steps[: STAGES.index(until) + 1])

@@ -91,6 +91,7 @@ class Sweep:
         }
         out["order"] = [a.name for a in result.arms]
         out["weak_labels_right"] = round(result.weak_labels_right, 6)
+        out["ceiling_l2"] = result.ceiling_l2
         if seed == self.desk.config.seed:
             labels = em_labels(result.labels["critique"], views.belief()[result.half_b])
             out["subject"] = {"rows": result.half_b.tolist(), "labels": [round(float(q), 6) for q in labels]}

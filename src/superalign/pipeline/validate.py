@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from superalign.adversarial.audit import NEUTRAL
-from superalign.adversarial.behaviour import best_threshold
 from superalign.adversarial.kinds import context
 from superalign.adversarial.rewriting import REWRITINGS
 from superalign.interpretability import control_labels, fit_probe, pooled, probe_scores
 from superalign.models import LocalModel
 from superalign.pipeline.desk import Desk, measured, put_page, register, truth_signal, truths_of
 from superalign.pipeline.render import shown_code
-from superalign.stats import Interval, auroc, paired_difference, proportion_interval
+from superalign.stats import Interval, auroc, best_cut, paired_difference, proportion_interval
 from superalign.tasks.slips import KINDS as ALTERATIONS
 from superalign.tasks.slips import slips
 from superalign.tasks.traces import step_word, traces
@@ -31,7 +30,7 @@ def fix_threshold(desk: Desk, model: LocalModel) -> LocalModel:
     rewards = rewards.reshape(-1, 2)
     answer = np.array([truths[i.id]["answer"] for i in page.items])
     rows = np.arange(len(answer))
-    fixed = model.sealed(threshold=best_threshold(rewards[rows, answer], rewards[rows, 1 - answer]))
+    fixed = model.sealed(threshold=best_cut(rewards[rows, 1 - answer], rewards[rows, answer]))
     register(desk, fixed)
     desk.ws.use(model.digest, fixed.digest, "fit")
     desk.ws.use(truth_signal(desk, "slips", "dev"), fixed.digest, "select")

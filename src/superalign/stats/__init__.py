@@ -5,13 +5,14 @@ from superalign.stats.interval import Interval, StatsError, refused
 from superalign.stats.mean import mean_interval, paired_difference
 from superalign.stats.pgr import pgr, pgr_fieller
 from superalign.stats.proportion import proportion_interval
-from superalign.stats.roc import OperatingPoint, auroc, tpr_at_fpr
+from superalign.stats.roc import OperatingPoint, auroc, best_cut, tpr_at_fpr
 
 __all__ = [
     "Interval",
     "OperatingPoint",
     "StatsError",
     "auroc",
+    "best_cut",
     "binomial_interval",
     "mean_interval",
     "paired_difference",

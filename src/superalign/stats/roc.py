@@ -93,3 +93,24 @@ def tpr_at_fpr(scores: ArrayLike, labels: ArrayLike, *, fpr: float) -> Operating
         strict_tpr=strict,
         strict_fpr=above,
     )
+
+
+def best_cut(low: ArrayLike, high: ArrayLike) -> float:
+    """The cut that best tells `high` values from `low` ones, by balanced accuracy: what lies above it counts as high.
+
+    On ties the middle of the best cuts; each cut lies half-way between two neighbouring values, so that neither side
+    is grazed. Raises StatsError for NaN, or when one side is empty or all values are the same.
+
+    >>> best_cut([0, 1], [3, 4])
+    2.0
+    """
+    under, over = checked(low, "low"), checked(high, "high")
+    if len(under) == 0 or len(over) == 0:
+        raise StatsError("a cut needs values on both sides: one side is empty")
+    values = np.unique(np.concatenate([under, over]))
+    if len(values) < 2:
+        raise StatsError(f"a cut needs two different values: all are {values[0]}")
+    cuts = (values[1:] + values[:-1]) / 2
+    right = np.searchsorted(np.sort(under), cuts) / len(under) - np.searchsorted(np.sort(over), cuts) / len(over)
+    best = np.flatnonzero(right >= right.max() - 1e-12)
+    return float(cuts[best[len(best) // 2]])

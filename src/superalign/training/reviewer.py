@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from superalign.models import Change, LocalModel, RewardHead, apply_change, reward_forward
-from superalign.training.family import cosine
+from superalign.training.loop import descend
 from superalign.training.lowrank import open_top, take_out
 
 
@@ -102,38 +102,28 @@ def fit_change(
     if base.head is not None:
         head.load_state_dict(base.head.state_dict())
     opened = open_top(network, top=recipe.top, rank=recipe.rank, seed=seed)
-    groups = [
-        {"params": opened, "factor": 1.0},
-        {"params": list(head.parameters()), "factor": recipe.head_factor},
-    ]
-    optimiser = torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=recipe.rate, weight_decay=recipe.decay
-    )
     encoded = base.encode([*data.texts_a, *data.texts_b])
     targets = torch.tensor(np.stack([data.prefer, data.sound_a, data.sound_b, data.weight]), dtype=torch.float32)
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(data.texts_a))
-    at = 0
     network.train()
-    for step in range(recipe.steps):
-        if at + recipe.batch > len(order):
-            order, at = rng.permutation(len(order)), 0
-        rows = order[at : at + recipe.batch]
-        at += recipe.batch
-        for group in optimiser.param_groups:
-            group["lr"] = group["factor"] * recipe.rate * cosine(step, steps=recipe.steps, warmup=20)
+
+    def loss_of(rows: np.ndarray) -> torch.Tensor:
         batch = [encoded[i] for i in rows] + [encoded[i + len(data.texts_a)] for i in rows]
         ids, mask = padded(batch, pad=base.pad)
         rewards, _ = reward_forward(network, head, ids, mask)
-        loss = pair_loss(rewards[: len(rows)], rewards[len(rows) :], *targets[:, torch.as_tensor(rows)])
-        if not torch.isfinite(loss):
-            raise ValueError(f"{name}: the loss is not finite at step {step}: lower the rate ({recipe.rate})")
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([*opened, *head.parameters()], 1.0)
-        optimiser.step()
-        if progress:
-            progress(step + 1, recipe.steps)
+        return pair_loss(rewards[: len(rows)], rewards[len(rows) :], *targets[:, torch.as_tensor(rows)])
+
+    descend(
+        [(opened, 1.0), (list(head.parameters()), recipe.head_factor)],
+        loss_of,
+        rows=len(data.texts_a),
+        steps=recipe.steps,
+        batch=recipe.batch,
+        rate=recipe.rate,
+        decay=recipe.decay,
+        seed=seed,
+        name=name,
+        progress=progress,
+    )
     return Change(factors=take_out(network), head=head.eval())
 
 
