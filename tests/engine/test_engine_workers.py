@@ -14,8 +14,9 @@ from superalign.engine import run_parallel
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_result_comes_back_once(workers):
-    found = dict(run_parallel(math.factorial, [3, 4, 5], workers=workers))
-    assert found == {0: 6, 1: 24, 2: 120}
+    found = list(run_parallel(math.factorial, [3, 4, 5], workers=workers))
+    assert {done.index: done.result for done in found} == {0: 6, 1: 24, 2: 120}
+    assert all(done.seconds >= 0 for done in found)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

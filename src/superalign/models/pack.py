@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 
-from superalign.models.change import read_manifest
+from superalign.models.change import read_manifest, unpack_change
 from superalign.models.errors import ModelError, QuarantineError
 from superalign.models.head import RewardHead
 from superalign.models.local import LocalModel
@@ -29,13 +29,15 @@ def pack(model: LocalModel) -> bytes:
 
 
 def unpack(data: bytes, base: LocalModel, *, allow_organism: bool = False) -> LocalModel:
-    """The model in `data`, which has the shape of `base`.
+    """The model in `data`, all of its weights or what changed in `base`, whose shape it has.
 
     Raises QuarantineError for an organism or twin unless asked for, ModelError for a wrong digest.
     """
     from safetensors.torch import load
 
     manifest = read_manifest(data)
+    if "base" in manifest:
+        return unpack_change(data, base, allow_organism=allow_organism)
     if manifest["organism"] and not allow_organism:
         raise QuarantineError(f"{manifest['name']} is an organism or twin, in quarantine: pass allow_organism=True")
     tensors = load(data)

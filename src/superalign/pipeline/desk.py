@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from superalign.engine import run_parallel
 from superalign.evidence import Measurement, Signal, Workspace
 from superalign.models import LocalModel
 from superalign.pipeline.config import RunConfig, Sizes
@@ -63,6 +64,16 @@ class Desk:
         self.say(name)
         began = time.monotonic()
         return self.finish(name, work(), *parts, seconds=time.monotonic() - began, actor=actor)
+
+    def stages(self, work: Callable[[Any], Any], jobs: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
+        """Like `stage` for many jobs in workers: stage name → (job, a part of its key) gives name → result."""
+        results = {name: self.finished(name, part) for name, (_, part) in jobs.items()}
+        names = [name for name, result in results.items() if result is None]
+        for done in run_parallel(work, [jobs[name][0] for name in names], workers=self.config.workers):
+            name = names[done.index]
+            self.say(name)
+            results[name] = self.finish(name, done.result, jobs[name][1], seconds=done.seconds)
+        return results
 
     @contextmanager
     def together(self, name: str, *parts: Any):  # type: ignore[no-untyped-def]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -46,19 +45,17 @@ class PlantJob:
         return f"{self.wanted.kind}-{'organism' if self.planted else 'twin'}-{self.wanted.seed}"
 
 
-def plant(job: PlantJob) -> tuple[bytes, float]:
-    """Train one organism or twin; returns the packed change and the seconds it took. Runs in a worker."""
+def plant(job: PlantJob) -> bytes:
+    """Train one organism or twin; returns the packed change. Runs in a worker."""
     import torch
 
-    began = time.monotonic()
     torch.set_num_threads(1)
     base, kind, seed = load_model(job.model), KINDS[job.wanted.kind], job.wanted.seed
     data = plant_data(kind, job.pairs, job.alterations, np.array(job.prefer), seed=seed)
     change = fit_planted(base, data, planted=job.planted, name=job.name, recipe=job.wanted.recipe, seed=seed)
     fitted = apply_change(base, change, name=job.name, organism=True)
     fixed = with_threshold(fitted, job.dev, kind, seed=seed)
-    packed = pack_change(change, base, fixed, **job.wanted.notes(planted=job.planted, labels=job.labels))
-    return packed, time.monotonic() - began
+    return pack_change(change, base, fixed, **job.wanted.notes(planted=job.planted, labels=job.labels))
 
 
 def audit_items(split: str, n: int, *, skip: int = 0) -> tuple[AuditItem, ...]:
@@ -105,13 +102,13 @@ def organisms(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> list[dict
     for job in jobs:
         data = planted_data(desk, job.wanted.kind, job.wanted.seed, planted=job.planted, labels=labels)
         plan_fit(desk.ws, name=job.name, base=sweep.strong.digest, data=[data], quarantined=True)
-    for count, (i, (packed, seconds)) in enumerate(run_parallel(plant, jobs, workers=desk.config.workers), 1):
-        wanted, planted = jobs[i].wanted, jobs[i].planted
+    for count, done in enumerate(run_parallel(plant, jobs, workers=desk.config.workers), 1):
+        wanted, planted, packed = jobs[done.index].wanted, jobs[done.index].planted, done.result
         desk.say(f"organisms and twins trained: {count} of {len(jobs)}")
         keep(wanted, packed, planted=planted)
         row = _row(desk, wanted, packed, planted=planted, labels=labels, source="trained")
         plan = (wanted.kind, wanted.seed, planted)
-        rows[plan] = desk.finish("plant", row, *plan, seconds=seconds, actor="trainer")
+        rows[plan] = desk.finish("plant", row, *plan, seconds=done.seconds, actor="trainer")
     return [rows[k, s, p] for s, k, p in product(range(sizes.organism_seeds), sizes.kinds, (True, False))]
 
 
