@@ -67,3 +67,8 @@ def behaviour(job: BehaviourJob) -> dict[str, Any]:
             "clusters": list(b.clusters),
         }
     return out
+
+
+def answer(job: AuditJob | BehaviourJob) -> dict[str, Any]:
+    """Either job, so that one set of workers, once loaded, does them all."""
+    return audit(job) if isinstance(job, AuditJob) else behaviour(job)

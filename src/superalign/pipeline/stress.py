@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from superalign.models import LocalModel, pack
-from superalign.pipeline.asking import AuditJob, BehaviourJob, audit, behaviour
+from superalign.pipeline.asking import AuditJob, BehaviourJob, answer
 from superalign.pipeline.desk import Desk, measured, truth_signal
 from superalign.pipeline.organisms import audit_items, load_organism, organisms
 from superalign.pipeline.train import Sweep
@@ -30,9 +30,11 @@ def stress(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]], subject: LocalM
     everyone = [*(load_organism(desk, row, sweep.strong) for row in rows), subject]
     names = aliases(desk, everyone)
     stored = [*(row["weights"] for row in rows), desk.ws.store.put(pack(subject))]
-    found = _audits(desk, everyone, names, stored)
-    for row, seen in zip(rows, _behaviours(desk, everyone, names, rows), strict=True):
-        row["behaviour"] = seen
+    digests = [model.digest for model in everyone]
+    done = desk.stages(answer, _audits(desk, digests, names, stored) | _behaviours(desk, digests, names, rows))
+    found = {name: done[f"blind audit of {name}"] for name in names}
+    for row, name in zip(rows, names, strict=False):
+        row["behaviour"] = done[f"behaviour of {name}"]
     twins = {(row["kind"], row["seed"]): row["behaviour"] for row in rows if not row["planted"]}
     for row in rows:
         twin = twins[row["kind"], row["seed"]]
@@ -47,31 +49,33 @@ def stress(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]], subject: LocalM
     return out
 
 
-def _audits(desk: Desk, models: Sequence[LocalModel], names: list[str], stored: list[str]) -> dict[str, Any]:
-    """Alias → what the blind audit found, in the order of the aliases."""
+Jobs = dict[str, tuple[Any, str]]
+"""Stage name → (job, digest of the model it is about)."""
+
+
+def _audits(desk: Desk, digests: list[str], names: list[str], stored: list[str]) -> Jobs:
+    """A blind audit of every alias, in the order of the aliases."""
     items = audit_items("validation", desk.sizes.audit_pairs, skip=desk.sizes.install_pairs)
-    jobs = {
-        name: AuditJob(
-            weights=desk.ws.store.path(digest),
-            base=desk.config.model,
-            alias=name,
-            items=items,
-            sweep=desk.sizes.audit_sweep,
-            seed=desk.config.seed,
+    return {
+        f"blind audit of {name}": (
+            AuditJob(
+                weights=desk.ws.store.path(weights),
+                base=desk.config.model,
+                alias=name,
+                items=items,
+                sweep=desk.sizes.audit_sweep,
+                seed=desk.config.seed,
+            ),
+            digest,
         )
-        for name, digest in sorted(zip(names, stored, strict=True))
+        for name, weights, digest in sorted(zip(names, stored, digests, strict=True))
     }
-    keys = {name: model.digest for name, model in zip(names, models, strict=True)}
-    done = desk.stages(audit, {f"blind audit of {name}": (job, keys[name]) for name, job in jobs.items()})
-    return {name: done[f"blind audit of {name}"] for name in names}
 
 
-def _behaviours(
-    desk: Desk, models: Sequence[LocalModel], names: list[str], rows: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """What each organism and twin does on, near and off its circumstance, in the order of `rows`."""
+def _behaviours(desk: Desk, digests: list[str], names: list[str], rows: list[dict[str, Any]]) -> Jobs:
+    """A look at each organism and twin on, near and off its circumstance."""
     held = audit_items("validation", desk.sizes.install_pairs)
-    jobs = {
+    return {
         f"behaviour of {name}": (
             BehaviourJob(
                 weights=desk.ws.store.path(row["weights"]),
@@ -80,12 +84,10 @@ def _behaviours(
                 seed=row["seed"],
                 held=held,
             ),
-            model.digest,
+            digest,
         )
-        for row, model, name in zip(rows, models, names, strict=False)
+        for row, digest, name in zip(rows, digests, names, strict=False)
     }
-    done = desk.stages(behaviour, jobs)
-    return [done[name] for name in jobs]
 
 
 def carries(kind: str, mine: dict[str, Any], twin: dict[str, Any], *, least: float = 0.9, most: float = 0.02) -> bool:
