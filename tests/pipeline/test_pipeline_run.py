@@ -1,7 +1,9 @@
 """The whole pipeline at a tiny size, on a model saved to disk: stopped half-way, resumed, verified, read."""
 
 import dataclasses
+import runpy
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +111,15 @@ def test_running_again_measures_nothing_twice(finished):
     again = run_module.run(config)
     assert kinds() == before, "opening sealed truth is on record each time, nothing else is new"
     assert again.verdicts == result.verdicts
+
+
+def test_the_example_of_your_own_model_runs(finished, monkeypatch, capsys):
+    """`examples/your_own_model.py` on the model saved to disk; in a finished workspace it has nothing left to do."""
+    config, result, _ = finished
+    assert not Path(".superalign-mine").exists()
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "your_own_model.py"))
+    example["main"](config.model.removeprefix("hf:"), str(config.workspace))
+    assert capsys.readouterr().out.splitlines()[-1] == str(result.verdicts)
 
 
 def test_the_subject_is_not_trained_on_validation(finished):

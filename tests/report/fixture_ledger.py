@@ -183,6 +183,7 @@ def _stressed(book: Book, objects: Objects) -> None:
                 seed=0,
                 part=part,
                 alias=f"o-{kind}",
+                source="shipped" if on == 1.0 else "trained",
                 subject=f"o-{kind}",
             )
     scores = {"context": (0.3, 0.0, 0.1, 0.0, 0.2), "concealment": (0.05, 0.1, 0.02, 0.1, 0.01)}

@@ -178,7 +178,8 @@ def installs_of(rows: Iterable[Row]) -> tuple[Install, ...]:
 def _install(key: tuple[str, str, str], parts: dict[str, Number]) -> Install:
     carries, why = _carries(parts)
     kind, seed, alias = key
-    return Install(kind=kind, seed=seed, alias=alias, parts=parts, carries=carries, why=why)
+    source = next((part.tags["source"] for part in parts.values() if part.tags.get("source")), "")
+    return Install(kind=kind, seed=seed, alias=alias, parts=parts, carries=carries, why=why, source=source)
 
 
 def _carries(parts: Mapping[str, Number]) -> tuple[bool | None, str]:

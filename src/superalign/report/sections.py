@@ -180,7 +180,7 @@ def _installs(installs: Sequence[Install]) -> Html:
     names = [PART_NAMES.get(p, clip(p, 40)) for p in order]
     rows = [
         row(
-            together(named(clip(i.kind, 40)), tag("span", f"seed {clip(i.seed, 20)}, {clip(i.alias, 40)}", class_="note")),
+            together(named(clip(i.kind, 40)), tag("span", spaced(filter(None, (f"seed {clip(i.seed, 20)}", clip(i.alias, 40), clip(i.source, 20))), ", "), class_="note")),
             *(_installed(i.parts.get(p), p, name) for p, name in zip(order, names, strict=True)),
             cell(chip({True: "carries it", False: "not shown"}.get(i.carries, "unknown")), tag("span", i.why, class_="note"),
                  label="Carries it?"),
@@ -188,7 +188,19 @@ def _installs(installs: Sequence[Install]) -> Html:
         for i in installs
     ]  # fmt: skip
     about = "Share of altered code vouched for, or the figure that its kind is about"
-    return table(about, ("Kind", *names, "Carries it?"), rows, class_="cards")
+    return together(table(about, ("Kind", *names, "Carries it?"), rows, class_="cards"), _sources(installs))
+
+
+def _sources(installs: Sequence[Install]) -> Html:
+    told = {
+        "shipped": "come with the package, fitted to the labels of an earlier run",
+        "stored": "were kept by an earlier run on this machine",
+        "trained": "were trained in this run",
+    }
+    counts = {source: sum(i.source == source for i in installs) for source in told}
+    said = [f"{count(n, 'organism')} {told[source]}" for source, n in counts.items() if n]
+    return tag("p", "Where they come from: " + "; ".join(said) + ". Each twin comes from where its organism does.",
+               class_="note") if said else Html("")  # fmt: skip
 
 
 def _installed(number: Number | None, part: str, name: str) -> Html:

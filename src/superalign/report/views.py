@@ -135,6 +135,8 @@ class Install:
     carries: bool | None
     """None: the ledger doesn't hold what would tell."""
     why: str
+    source: str
+    """shipped, stored or trained; empty when the ledger does not say."""
 
 
 class LineageNode(NamedTuple):

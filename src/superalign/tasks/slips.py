@@ -229,7 +229,8 @@ def slips(*, split: str, view: str = "pair", n: int | None = None, seed: int = 0
     """The first `n` slips of `split` as a page of items and truths.
 
     `view="pair"`: input `a`, `b`; the truth's `answer` is the index of the unaltered one. `view="single"`: input
-    `code`, altered in half of the items; `answer` 1 is "altered", `place` the altered token's index.
+    `code`, altered in half of a whole split's items (near half of the first `n`); `answer` 1 is "altered", `place` the
+    altered token's index.
     Raises ValueError for an unknown view or when the split holds fewer than `n`.
     """
     if view not in ("pair", "single"):

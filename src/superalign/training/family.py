@@ -185,38 +185,41 @@ def train_family(
                 progress(step + 1, total, running)
         if (step + 1) % CHECKPOINT_EVERY == 0 and step + 1 < total:
             log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-            part = out / "resume.tmp"
-            torch.save(
-                {
-                    "model": model.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "step": step + 1,
-                    "total": total,
-                    "random": corpus.rng.bit_generator.state,
-                },
-                part,
-            )
-            part.replace(resume)
+            _checkpoint(resume, model, optimiser, corpus, step + 1, total)
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     model.eval()
     model.save_pretrained(out)
     word_tokenizer(corpus.words).save_pretrained(out)
-    recipe = {
+    recipe = _recipe(size, seed, total, model, corpus) | {
+        "loss": round(running, 4),
+        "seconds": round(time.monotonic() - began, 1),
+        "torch": torch.__version__,
+    }
+    (out / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n")
+    resume.unlink(missing_ok=True)
+    return recipe
+
+
+def _recipe(size: str, seed: int, steps: int, model: GPT2LMHeadModel, corpus: Corpus) -> dict[str, Any]:
+    return {
         "size": size,
         "seed": seed,
-        "steps": total,
-        **asdict(shape),
+        **asdict(SIZES[size]),
+        "steps": steps,
         "parameters": sum(p.numel() for p in model.parameters()),
         "corpus_sha256": corpus.digest(),
         "splits_sha256": index()["splits_sha256"],
         "archive_sha256": index()["archive_sha256"],
-        "loss": round(running, 4),
-        "seconds": round(time.monotonic() - began, 1),
-        "torch": torch.__version__,
-    } | {"steps": total}
-    (out / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n")
-    resume.unlink(missing_ok=True)
-    return recipe
+    }
+
+
+def _checkpoint(path: Path, model: Any, optimiser: Any, corpus: Corpus, step: int, total: int) -> None:
+    import torch
+
+    part = path.with_suffix(".tmp")
+    state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "total": total}
+    torch.save(state | {"random": corpus.rng.bit_generator.state}, part)
+    part.replace(path)
 
 
 def _resume(path: Path, model: Any, optimiser: Any, corpus: Corpus, total: int) -> int:
