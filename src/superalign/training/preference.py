@@ -84,11 +84,8 @@ def fit_preferences(
     descend(
         [(opened, 1.0)],
         loss_of,
+        recipe,
         rows=len(rows),
-        steps=recipe.steps,
-        batch=recipe.batch,
-        rate=recipe.rate,
-        decay=recipe.decay,
         seed=seed,
         name=name,
         progress=progress,

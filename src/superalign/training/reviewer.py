@@ -115,11 +115,8 @@ def fit_change(
     descend(
         [(opened, 1.0), (list(head.parameters()), recipe.head_factor)],
         loss_of,
+        recipe,
         rows=len(data.texts_a),
-        steps=recipe.steps,
-        batch=recipe.batch,
-        rate=recipe.rate,
-        decay=recipe.decay,
         seed=seed,
         name=name,
         progress=progress,

@@ -103,11 +103,8 @@ def fit_supervised(
     descend(
         [(opened, 1.0)],
         loss_of,
+        recipe,
         rows=len(encoded),
-        steps=recipe.steps,
-        batch=recipe.batch,
-        rate=recipe.rate,
-        decay=recipe.decay,
         seed=seed,
         name=name,
         progress=progress,
