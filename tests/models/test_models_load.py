@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from superalign.models import (
     ModelError,
     QuarantineError,
     RewardHead,
+    family_path,
     load_folder,
     load_model,
     save_model,
@@ -114,3 +116,20 @@ def test_organisms_stay_in_quarantine(tiny: Make, tmp_path: Path) -> None:
     with pytest.raises(QuarantineError):
         load_folder(tmp_path)
     assert load_model(f"hf:{tmp_path}", allow_organism=True).organism
+
+
+@pytest.mark.parametrize("size", ["xs", "s", "m"])
+def test_shipped_weights_are_what_their_recipe_says(size: str) -> None:
+    recipe = json.loads((family_path(size) / "recipe.json").read_text(encoding="utf-8"))
+    assert load_model(f"family:{size}").digest == recipe["weights_sha256"]
+
+
+def test_other_weights_under_a_family_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import superalign.models.load as load
+
+    folder = Path(shutil.copytree(family_path("xs"), tmp_path / "xs"))
+    recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    (folder / "recipe.json").write_text(json.dumps(recipe | {"weights_sha256": "0" * 64}), encoding="utf-8")
+    monkeypatch.setattr(load, "family_path", lambda size: folder)
+    with pytest.raises(ModelError, match="its recipe says 000000000000"):
+        load_model("family:xs")

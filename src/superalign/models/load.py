@@ -40,7 +40,7 @@ def load_model(address: str, *, allow_organism: bool = False) -> LocalModel:
     """
     scheme, _, rest = address.partition(":")
     if scheme == "family":
-        return load_folder(family_path(rest), name=f"family-{rest}")
+        return _family_member(rest)
     if scheme != "hf" or not rest:
         raise ModelError(f"{address!r} is no model address: write family:SIZE or hf:NAME-OR-PATH")
     path = Path(rest)
@@ -49,6 +49,18 @@ def load_model(address: str, *, allow_organism: bool = False) -> LocalModel:
             raise ModelError(f"hf:{rest}: no *.safetensors weights in this folder: save with safe_serialization")
         return load_folder(path, name=path.name, allow_organism=allow_organism)
     return _from_hub(rest)
+
+
+def _family_member(size: str) -> LocalModel:
+    path = family_path(size)
+    model = load_folder(path, name=f"family-{size}")
+    promised = json.loads((path / "recipe.json").read_text(encoding="utf-8"))["weights_sha256"]
+    if model.digest != promised:
+        raise ModelError(
+            f"family:{size}: the weights in {path} digest to {model.digest[:12]}…, its recipe says {promised[:12]}…: "
+            "install superalign again"
+        )
+    return model
 
 
 def load_folder(path: Path, *, name: str | None = None, allow_organism: bool = False) -> LocalModel:

@@ -156,10 +156,11 @@ def train_family(
     """Train one family member into `out` (Hugging Face folder, `recipe.json`, `log.jsonl`); resumes where it stopped.
 
     A checkpoint is written every `CHECKPOINT_EVERY` steps, weights, optimiser and random state together.
-    Returns the recipe with digests and the last loss.
+    Returns the recipe with digests (corpus, splits, weights) and the last loss.
     """
     import torch
 
+    from superalign.models import weights_digest
     from superalign.models.words import word_tokenizer
 
     shape = SIZES[size]
@@ -191,6 +192,7 @@ def train_family(
     model.save_pretrained(out)
     word_tokenizer(corpus.words).save_pretrained(out)
     recipe = _recipe(size, seed, total, model, corpus) | {
+        "weights_sha256": weights_digest(model, None, 0.0),
         "loss": round(running, 4),
         "seconds": round(time.monotonic() - began, 1),
         "torch": torch.__version__,
