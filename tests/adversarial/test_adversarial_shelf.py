@@ -14,6 +14,7 @@ from superalign.adversarial.shelf import Wanted, find, keep, shelves
 from superalign.models import (
     Change,
     LocalModel,
+    ModelError,
     QuarantineError,
     RewardHead,
     apply_change,
@@ -43,9 +44,9 @@ def store(tiny: Make, wanted: Wanted, *, labels: str = "l", which: tuple[bool, .
 
 
 def test_a_pair_is_found_again(tiny: Make, wanted: Wanted) -> None:
-    assert find(wanted) is None
+    assert find(wanted, tiny()) is None
     store(tiny, wanted)
-    found = find(wanted)
+    found = find(wanted, tiny())
     assert found is not None
     assert (found.source, found.labels) == ("stored", "l")
     assert unpack_change(found.twin, tiny(), allow_organism=True).organism, "twins live in quarantine too"
@@ -53,9 +54,9 @@ def test_a_pair_is_found_again(tiny: Make, wanted: Wanted) -> None:
 
 def test_half_a_pair_is_none(tiny: Make, wanted: Wanted) -> None:
     store(tiny, wanted, which=(True,))
-    assert find(wanted) is None
+    assert find(wanted, tiny()) is None
     store(tiny, wanted, which=(False,), labels="other labels")
-    assert find(wanted) is None, "twins must share their labels"
+    assert find(wanted, tiny()) is None, "twins must share their labels"
 
 
 @pytest.mark.parametrize(
@@ -70,19 +71,31 @@ def test_half_a_pair_is_none(tiny: Make, wanted: Wanted) -> None:
 )
 def test_it_must_have_been_made_like_that(tiny: Make, wanted: Wanted, change: dict, usable: bool) -> None:
     store(tiny, wanted)
-    assert (find(dataclasses.replace(wanted, **change)) is not None) is usable
+    assert (find(dataclasses.replace(wanted, **change), tiny()) is not None) is usable
 
 
 def test_another_base_with_the_same_beginning(tiny: Make, wanted: Wanted) -> None:
     store(tiny, wanted)
-    assert find(dataclasses.replace(wanted, base=wanted.base[:12] + "0" * 52)) is None
+    assert find(dataclasses.replace(wanted, base=wanted.base[:12] + "0" * 52), tiny()) is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
+def test_a_damaged_file_is_named(tiny: Make, wanted: Wanted, damage: str) -> None:
+    store(tiny, wanted)
+    path = shelves()["stored"] / wanted.file(planted=False)
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes({"cut": bytes(data[:-10]), "flip": bytes(data), "empty": b""}[damage])
+    with pytest.raises(ModelError, match="delete it") as caught:
+        find(wanted, tiny())
+    assert str(path) in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_shipped_pair_loads_with_its_digest(kind: str, seed: int) -> None:
     base = load_model("family:m")
-    found = find(Wanted(kind=kind, seed=seed, base=base.digest, recipe=ReviewerRecipe(), pairs=4_000))
+    found = find(Wanted(kind=kind, seed=seed, base=base.digest, recipe=ReviewerRecipe(), pairs=4_000), base)
     assert found is not None
     assert found.source == "shipped"
     organism, twin = (unpack_change(data, base, allow_organism=True) for data in (found.organism, found.twin))

@@ -15,7 +15,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from superalign.models import read_manifest
+from safetensors import SafetensorError
+
+from superalign.models import LocalModel, ModelError, read_manifest, unpack_change
 from superalign.training.reviewer import ReviewerRecipe
 
 PLANTING = 1
@@ -70,21 +72,31 @@ def shelves() -> dict[Source, Path]:
     return {"shipped": Path(str(files("superalign.adversarial"))) / "organisms", "stored": cache / "organisms"}
 
 
-def find(wanted: Wanted) -> Found | None:
+def find(wanted: Wanted, base: LocalModel) -> Found | None:
     """The pair from the first shelf that holds both, fitted to the same labels; or None.
 
-    Raises ModelError for a file on the shelf that is damaged.
+    Raises ModelError, with its path, for a file that is damaged or does not make the weights that it promises.
     """
     for source, folder in shelves().items():
         paths = [folder / wanted.file(planted=planted) for planted in (True, False)]
         if not all(path.exists() for path in paths):
             continue
-        organism, twin = (path.read_bytes() for path in paths)
-        manifests = read_manifest(organism), read_manifest(twin)
-        labels = {manifest["notes"]["labels"] for manifest in manifests}
-        if len(labels) == 1 and all(wanted.fits(m, planted=p) for m, p in zip(manifests, (True, False), strict=True)):
+        (organism, first), (twin, second) = (_read(path, base) for path in paths)
+        labels = {manifest.get("notes", {}).get("labels", "") for manifest in (first, second)}
+        if len(labels) == 1 and wanted.fits(first, planted=True) and wanted.fits(second, planted=False):
             return Found(organism=organism, twin=twin, labels=labels.pop(), source=source)
     return None
+
+
+def _read(path: Path, base: LocalModel) -> tuple[bytes, dict[str, Any]]:
+    data = path.read_bytes()
+    try:
+        manifest = read_manifest(data)
+        if manifest["base"] == base.digest:
+            unpack_change(data, base, allow_organism=True)
+    except (ModelError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{path}: a damaged organism ({error}): delete it, it will be trained again") from error
+    return data, manifest
 
 
 def keep(wanted: Wanted, data: bytes, *, planted: bool) -> Path:

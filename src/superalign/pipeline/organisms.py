@@ -91,7 +91,7 @@ def organisms(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> list[dict
             recipe=ReviewerRecipe(steps=sizes.steps),
             pairs=len(runs[0]["subject"]["rows"]),
         )
-        found = find(wanted) if missing and not begun and desk.config.organisms == "reuse" else None
+        found = find(wanted, sweep.strong) if missing and not begun and desk.config.organisms == "reuse" else None
         for planted in missing:
             if found is None:
                 jobs.append(_job(desk, sweep, runs, wanted, planted=planted, labels=labels))
