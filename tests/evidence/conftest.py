@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from superalign.evidence import Claim, Measurement, Signal, Workspace
+from superalign.evidence import Answers, Claim, Measurement, Signal, Workspace, holdout
 from superalign.evidence.ledger import connect
 
 
@@ -51,6 +51,24 @@ class Lab:
         for source in sources:
             self.ws.use(source, digest(name), mode)
         return digest(name)
+
+    def admit(self, signal: str) -> None:
+        """Let the signal in to validate: three models that know nothing score nothing by it."""
+        controls = {}
+        for name in ("null", "constant", "garbage"):
+            nothing = f"{name}@{self.base(name)}"
+            fields = {"value": 0.5, "low": 0.45, "high": 0.55, "name": f"control.{name}"}
+            controls[name] = self.ws.measure(self.measurement(nothing, signal, **fields))
+        holdout.admit(self.ws, signal, chance=0.5, baseline=0.6, n=900, controls=controls)
+
+    def ask(self, signal: str, model: str) -> None:
+        """Ask the signal's family about the model, within a budget."""
+        family = self.ws.state.signals[signal].family
+        if family not in self.ws.state.budgets:
+            self.admit(signal)
+            holdout.open_budget(self.ws, family, mechanism="thresholdout")
+        name = self.ws.state.graph.nodes[model].name
+        holdout.ask(self.ws, signal, f"{name}@{model}", Answers(values=(1.0,), clusters=("c",)), reference=1.0)
 
     def measurement(self, subject: str, *signals: str, **fields: Any) -> Measurement:
         defaults: dict[str, Any] = {"name": "accuracy", "title": "Accuracy", "value": 0.9, "low": 0.8}
@@ -94,6 +112,7 @@ def open_ws(tmp_path: Path) -> Callable[..., Workspace]:
                 "keys_dir": tmp_path / "keys",
                 "clock": lambda: float(next(ticks)),
                 "entropy": entropy(),
+                "passphrase": lambda: "correct horse",
                 **options,
             },
         )
@@ -109,12 +128,19 @@ def ws(open_ws: Callable[..., Workspace]) -> Iterator[Workspace]:
 
 @pytest.fixture
 def lab(ws: Workspace) -> Lab:
+    """A short hand for lineage, in a workspace whose reviewer is enrolled."""
+    ws.enrol()
     return Lab(ws)
 
 
 @pytest.fixture
 def lab_of() -> Callable[[Workspace], Lab]:
     return Lab
+
+
+@pytest.fixture
+def entropy_of() -> Callable[[], Callable[[int], bytes]]:
+    return entropy
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from superalign.evidence import Unwritable, verify
+from superalign.evidence import FORMAT, Unwritable, verify
 
 WRITER = """
 import sys
@@ -103,4 +103,4 @@ def test_killed_while_it_was_created(tmp_path, open_ws):
     with open_ws() as ws:
         assert len(ws.ledger) == 1
     assert verify(tmp_path / "ws").ok
-    assert sqlite3.connect(tmp_path / "ws" / "ledger.sqlite").execute("PRAGMA user_version").fetchone() == (1,)
+    assert sqlite3.connect(tmp_path / "ws" / "ledger.sqlite").execute("PRAGMA user_version").fetchone() == (FORMAT,)

@@ -124,7 +124,9 @@ class TestR1:
 class TestR2:
     @pytest.fixture
     def chosen(self, lab, v):
-        return lab.model("chosen", lab.base()), lab.ws.use(v, lab.model("chosen"), "select")
+        model = lab.model("chosen", lab.base())
+        lab.ask(v, model)
+        return model, lab.ws.use(v, model, "select")
 
     def test_selected_means_dev_with_the_number_tried(self, lab, chosen, v):
         model = chosen[0]

@@ -208,6 +208,7 @@ def test_v1_runs_the_firewall_again(sample, digest_of):
 
 def test_later_roles_and_choices_do_not_undo_a_claim(sample, digest_of):
     ws = sample.ws
+    sample.ask(digest_of("v"), digest_of("m"))
     ws.use(digest_of("v"), digest_of("m"), "select")
     ws.demote(digest_of("v"), "train", "burnt afterwards")
     assert verify(ws.path).ok

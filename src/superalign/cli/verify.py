@@ -16,11 +16,14 @@ class VerifyConfig:
     """What to check, and against what."""
 
     workspace: Path = Path(".superalign")
-    """Folder of ledger and objects."""
+    """Folder of ledger and objects, or a bundle that `superalign view --export` wrote."""
     level: int = 1
     """V0 chain, signatures, objects; V1 projections and firewall recomputed too."""
     anchor: str | None = None
-    """A checkpoint's root that you hold; without one the ledger is self-consistent only."""
+    """A checkpoint's root that you hold, or the file that --keep wrote: then every difference is named. Without one
+    the ledger is self-consistent only."""
+    keep: Path | None = None
+    """Where to write what you may hold of this ledger: the --anchor of your next check."""
     keys: Path | None = None
     """File of public keys that you trust."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -29,9 +32,20 @@ class VerifyConfig:
 
 def main(config: Annotated[VerifyConfig, tyro.conf.arg(name="")]) -> None:
     """Check chain, signatures, objects, firewall and claims of a workspace; exit 1 if anything is wrong."""
-    from superalign.evidence import verify
+    from superalign.evidence import keep, opened, read_checkpoint, verify
 
-    report = verify(config.workspace, level=config.level, anchor=config.anchor, keys=config.keys)
+    held = read_checkpoint(Path(config.anchor)) if config.anchor and Path(config.anchor).is_file() else None
+    with opened(config.workspace) as folder:
+        report = verify(
+            folder,
+            level=config.level,
+            anchor=None if held else config.anchor,
+            held=held,
+            keys=config.keys,
+            keep=config.keep is not None,
+        )
+    if config.keep is not None and report.seen is not None:
+        keep(report.seen, config.keep)
     if config.json:
         findings = [{"seq": f.seq, "what": f.what, "where": f.where, "do": f.do} for f in report.findings]
         print(
@@ -41,6 +55,8 @@ def main(config: Annotated[VerifyConfig, tyro.conf.arg(name="")]) -> None:
                     "level": report.level,
                     "events": report.events,
                     "head": report.head,
+                    "anchored": report.anchored,
+                    "keys": report.keys,
                     "findings": findings,
                     "note": report.note,
                 }

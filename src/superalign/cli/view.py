@@ -18,13 +18,19 @@ class ViewConfig:
     """Folder of ledger and objects."""
     browser: bool = True
     """Open the page in a browser."""
+    export: Path | None = None
+    """Write dossier and evidence as one file here, instead: a stranger checks it with `superalign verify`."""
 
 
 def main(config: Annotated[ViewConfig, tyro.conf.arg(name="")]) -> None:
-    """Compile the dossier from the ledger, read-only, and open it."""
-    from superalign.evidence import Workspace
+    """Compile the dossier from the ledger, read-only, and open it; or export it with its evidence as one file."""
+    from superalign.evidence import Workspace, export
     from superalign.report import write_dossier
 
+    if config.export is not None:
+        size = export(config.workspace, config.export)
+        print(f"{config.export}: {size / 1e6:.1f} MB\ncheck it: superalign verify --workspace {config.export}")
+        return
     page = config.workspace / "dossier.html"
     with Workspace.open(config.workspace, create=False, write=False) as ws:
         write_dossier(ws, page)

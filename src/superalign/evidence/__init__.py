@@ -1,15 +1,21 @@
 """Evidence: the signed ledger, lineage, the firewall, sealed truth, `verify`. Format: docs/ledger.md."""
 
+from . import holdout
+from .anchor import Checkpoint, checkpoint_of, keep, read_checkpoint
+from .budgets import Answers, Release
+from .bundle import export, is_bundle, opened
 from .canonical import Digest, canonical, is_digest, sha256
 from .errors import (
     RULES,
     AboveItsRole,
     BadEvent,
+    BudgetSpent,
     DiskFull,
     FirewallError,
     KeyMissing,
     LineageConflict,
     NewerFormat,
+    NotAdmitted,
     NotAllowed,
     ObjectMissing,
     OptimisedAgainst,
@@ -56,7 +62,10 @@ __all__ = [
     "RULES",
     "TYPES",
     "AboveItsRole",
+    "Answers",
     "BadEvent",
+    "BudgetSpent",
+    "Checkpoint",
     "Claim",
     "Digest",
     "DiskFull",
@@ -69,11 +78,13 @@ __all__ = [
     "LineageConflict",
     "Measurement",
     "NewerFormat",
+    "NotAdmitted",
     "NotAllowed",
     "ObjectMissing",
     "ObjectStore",
     "OptimisedAgainst",
     "QuarantineLeak",
+    "Release",
     "SealBroken",
     "SelectedByIt",
     "SelfGrading",
@@ -92,10 +103,17 @@ __all__ = [
     "WorkspaceLocked",
     "WorkspaceMissing",
     "canonical",
+    "checkpoint_of",
     "claim_of",
+    "export",
+    "holdout",
+    "is_bundle",
     "is_digest",
+    "keep",
     "measurement_of",
     "merkle_root",
+    "opened",
+    "read_checkpoint",
     "sha256",
     "verify",
 ]

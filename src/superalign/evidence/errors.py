@@ -64,7 +64,7 @@ class SealBroken(SuperalignError):
 class FirewallError(SuperalignError):
     """A use, measurement or claim that breaks a rule of the firewall.
 
-    `rule` is R1…R6 or "quarantine", `path` the way the taint came, `do` what to do instead.
+    `rule` is R1…R6, "quarantine", "budget" or "admission", `path` the way the taint came, `do` what to do instead.
 
     >>> print(FirewallError(rule="R1", message="m was trained on it", path="m ← d", do="use another"))
     R1: m was trained on it
@@ -105,6 +105,14 @@ class QuarantineLeak(FirewallError):
     """A model outside quarantine would descend from one inside."""
 
 
+class BudgetSpent(FirewallError):
+    """A hold-out asked more than its budget allows, or outside one."""
+
+
+class NotAdmitted(FirewallError):
+    """A signal that can't tell a better model from luck, or on which a model that knows nothing scores."""
+
+
 RULES: dict[str, type[FirewallError]] = {
     "R1": TrainedOnIt,
     "R2": SelectedByIt,
@@ -113,6 +121,8 @@ RULES: dict[str, type[FirewallError]] = {
     "R5": UnknownProvenance,
     "R6": OptimisedAgainst,
     "quarantine": QuarantineLeak,
+    "budget": BudgetSpent,
+    "admission": NotAdmitted,
 }
 
 

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from .canonical import Digest, canonical, is_digest, sha256
 from .errors import BadEvent, NotAllowed, Tampered
 from .keys import PRINCIPALS
-from .types import MODES, NODE_KINDS, ROLES, SIGNAL_KINDS, VERDICTS
+from .types import MECHANISMS, MODES, NODE_KINDS, ROLES, SIGNAL_KINDS, VERDICTS
 
-FORMAT = 1
+FORMAT = 2
+"""Format that new ledgers are written in; ledgers of every earlier one are read, checked and continued."""
 GENESIS_PREV = "0" * 64
 MAX_EVENT = 1 << 20
 _SIGNED = b"superalign event v1\n"
@@ -75,9 +76,34 @@ _CLAIMED = {
     "tags": dict,
 }
 
+_SCREENED = {"data": "digest", "grams": "digest", "n": int, "width": int, "shared": dict, "quarantined": bool}
+_ADMITTED = {
+    "signal": "digest",
+    "chance": "number",
+    "baseline": "number",
+    "optimum": "number",
+    "n": int,
+    "mde": "number",
+    "controls": dict,
+}
+_BUDGETED = {"family": "family", "mechanism": MECHANISMS, "allowed": int, "settings": dict, "noise": "digest"}
+_QUERIED = {
+    "signal": "digest",
+    "subject": str,
+    "mechanism": MECHANISMS,
+    "reference": "number",
+    "plan": "digest?",
+    "values": "digest",
+    "released": "number",
+    "fresh": bool,
+    "left": int,
+}
+
 TYPES: Mapping[str, Kind] = {
     "genesis": Kind(("notary",), {"format": int, "workspace": str, "keys": dict, "made_by": str}),
-    "node": Kind(_MAKERS, {"digest": "digest", "kind": NODE_KINDS, "name": str, "quarantined": bool, "meta": dict}),
+    "node": Kind(
+        (*_MAKERS, "reviewer"), {"digest": "digest", "kind": NODE_KINDS, "name": str, "quarantined": bool, "meta": dict}
+    ),
     "signal": Kind(
         _SIGNERS, {"name": str, "digest": "digest", "family": "family", "role": ROLES, "kind": SIGNAL_KINDS}
     ),
@@ -93,16 +119,34 @@ TYPES: Mapping[str, Kind] = {
     "measurement": Kind(("evaluator",), _MEASURED),
     "claim": Kind(("evaluator",), _CLAIMED),
     "checkpoint": Kind(("notary",), {"events": int, "root": "digest"}),
+    "enrol": Kind(("notary",), {"principal": ("reviewer",), "key": "digest"}),
+    "fingerprint": Kind(("evaluator",), {"family": "family", "width": int, "n": int, "grams": "digest"}),
+    "screen": Kind(("trainer", "evaluator"), _SCREENED),
+    "admission": Kind(("evaluator",), _ADMITTED),
+    "budget": Kind(("evaluator",), _BUDGETED),
+    "query": Kind(("evaluator",), _QUERIED),
     "run": Kind(("notary",)),
     "dossier": Kind(("notary",)),
     "plan": Kind(("evaluator",)),
     "figure": Kind(("evaluator",)),
-    "query": Kind(("evaluator",)),
     "stage": Kind(("trainer", "evaluator")),
     "proposal": Kind(("researcher",)),
     "verdict": Kind(("reviewer", "evaluator")),
     "note": Kind(PRINCIPALS),
 }
+_NEW = ("enrol", "fingerprint", "screen", "admission", "budget")
+_FORMATS: Mapping[int, Mapping[str, Kind]] = {
+    1: {name: kind for name, kind in TYPES.items() if name not in _NEW}
+    | {"query": Kind(("evaluator",)), "node": TYPES["node"]._replace(who=_MAKERS)},
+    2: TYPES,
+}
+
+
+def types_of(format: int) -> Mapping[str, Kind]:
+    """The types of event that a ledger of that format may hold; BadEvent for a format that never was."""
+    if format not in _FORMATS:
+        raise BadEvent(f"there is no ledger format {format!r}: known are {', '.join(map(str, _FORMATS))}")
+    return _FORMATS[format]
 
 
 def entry_bytes(*, seq: int, prev: Digest, time: str, type: str, actor: str, body: object) -> bytes:
@@ -135,19 +179,23 @@ def signature_holds(key: str, digest: Digest, signature: str) -> bool:
     return True
 
 
-def check_author(type: str, actor: str) -> None:
+def check_author(type: str, actor: str, *, format: int = FORMAT) -> None:
     """Raise BadEvent for an unknown type, NotAllowed when it isn't that principal's to write."""
-    if type not in TYPES:
-        raise BadEvent(f"{type!r} is not a type of event in format {FORMAT}: use one of {', '.join(sorted(TYPES))}")
-    if actor not in TYPES[type].who:
-        raise NotAllowed(f"{actor} may not write a {type} event: let {' or '.join(TYPES[type].who)} sign it")
+    types = types_of(format)
+    if type not in types:
+        newer = (
+            "begin a new workspace: this one is older" if type in TYPES else f"use one of {', '.join(sorted(types))}"
+        )
+        raise BadEvent(f"{type!r} is not a type of event in format {format}: {newer}")
+    if actor not in types[type].who:
+        raise NotAllowed(f"{actor} may not write a {type} event: let {' or '.join(types[type].who)} sign it")
 
 
-def check_body(type: str, body: object) -> None:
+def check_body(type: str, body: object, *, format: int = FORMAT) -> None:
     """Raise BadEvent unless the body has exactly the fields its type has, each of the right form."""
     if not isinstance(body, dict):
         raise BadEvent(f"the body of a {type} event must be an object, not a {body.__class__.__name__}")
-    fields = TYPES[type].fields
+    fields = types_of(format)[type].fields
     if fields is None:
         return
     if body.keys() != fields.keys():

@@ -63,12 +63,15 @@ def _check_token(state: State, use: Use, token: Token, after: Token) -> None:
         return
     if not target.quarantined:
         _check_role(state, token, after, target, path)
+        _check_paid(state, use, token, after, path)
 
 
 def _check_role(state: State, token: Token, after: Token, target: Node, path: TaintPath) -> None:
-    """R4 (R6 for tools): fitting needs train; selecting and reading, at most validation."""
+    """R4 (R6 for tools): fitting needs train; selecting and reading, at most validation; an agent reads only dev."""
     role = state.role_of(token.family)
-    highest = {"fit": "train", "holds": "train", "select": "validation", "read": "validation"}[after.how]
+    agent = state.format > 1 and target.kind == "session" and not target.person
+    reading = "dev" if agent else "validation"
+    highest = {"fit": "train", "holds": "train", "select": "validation", "read": reading}[after.how]
     if ROLES.index(role) <= ROLES.index(highest):
         return
     rule = "R6" if token.tool else "R4"
@@ -78,6 +81,22 @@ def _check_role(state: State, token: Token, after: Token, target: Node, path: Ta
         f"{target.label} would be {doing} {token.family}, which is held for {role}",
         path,
         f"use a {highest} signal, or give this one up for good with ws.demote, or plant it in quarantine",
+    )
+
+
+def _check_paid(state: State, use: Use, token: Token, after: Token, path: TaintPath) -> None:
+    """Selecting by a validation family costs an answer of its budget: one that was asked about what is chosen."""
+    if state.format == 1 or after.how != "select" or state.role_of(token.family) != "validation":
+        return
+    asked = {state.resolve(query["subject"]) for query in state.queries.get(token.family, ())}
+    if asked & state.graph.ancestors((use.source, use.target), DOWN):
+        return
+    label = state.graph.nodes[use.target].label
+    raise refusal(
+        "budget",
+        f"{label} would be selected by {token.family}, which was never asked about it within a budget",
+        path,
+        "ask it: holdout.open_budget, then holdout.ask for every candidate; or select by a dev family",
     )
 
 

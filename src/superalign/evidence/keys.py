@@ -1,18 +1,30 @@
-"""Principals and their Ed25519 keys, which live outside the workspace they sign for."""
+"""Principals and their Ed25519 keys, outside the workspace they sign for; the person's under a passphrase."""
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from .errors import KeyMissing, disk_errors
 
 PRINCIPALS = ("trainer", "evaluator", "reviewer", "researcher", "notary")
+PERSON = "reviewer"
+"""The principal who is a person: their key is made when they enrol, and is never on the disk unencrypted."""
+MIN_PASSPHRASE = 8
 Entropy = Callable[[int], bytes]
+Passphrase = Callable[[], str]
 
 
 def default_keys_dir() -> Path:
@@ -23,31 +35,71 @@ def default_keys_dir() -> Path:
     return (Path(state) if state else Path.home() / ".local" / "state") / "superalign" / "keys"
 
 
-class Keyring:
-    """The private keys in one folder (one file a principal), read when first needed and kept."""
+def ask_passphrase() -> str:
+    """The person's passphrase: $SUPERALIGN_PASSPHRASE, else asked at the terminal; KeyMissing where nobody sits."""
+    if given := os.environ.get("SUPERALIGN_PASSPHRASE"):
+        return given
+    if not sys.stdin.isatty():
+        raise KeyMissing(
+            f"the {PERSON}'s key needs a passphrase and nobody sits at a terminal: let the person run this, or set "
+            "SUPERALIGN_PASSPHRASE for this one command"
+        )
+    return getpass.getpass(f"passphrase of the {PERSON}: ")
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+
+class Keyring:
+    """The private keys in one folder (one file a principal), read when first needed and kept.
+
+    `passphrase` is called when the person's key is needed: `ask_passphrase`, unless something else is given.
+    """
+
+    def __init__(self, folder: Path, *, passphrase: Passphrase = ask_passphrase) -> None:
+        self.folder, self._passphrase = folder, passphrase
         self._keys: dict[str, Ed25519PrivateKey] = {}
 
     def private(self, principal: str) -> Ed25519PrivateKey:
-        """The principal's key; KeyMissing if it isn't on this machine or others may read it."""
+        """The principal's key; KeyMissing if it isn't on this machine, others may read it, or it stays locked."""
         if principal not in self._keys:
-            self._keys[principal] = _load(self.folder / f"{principal}.key", principal)
+            self._keys[principal] = _load(self.folder / f"{principal}.key", principal, self._passphrase)
         return self._keys[principal]
 
     def create(self, entropy: Entropy) -> dict[str, str]:
-        """Make a key for every principal (folder 700, files 600); returns the public keys in hex."""
+        """Make a key for every principal but the person (folder 700, files 600); returns the public keys in hex."""
         with disk_errors(self.folder, "writing keys"):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.chmod(0o700)
             for principal in PRINCIPALS:
-                seed = entropy(32)
-                _write(self.folder / f"{principal}.key", seed.hex(), 0o600)
-                self._keys[principal] = Ed25519PrivateKey.from_private_bytes(seed)
-            public = {p: k.public_key().public_bytes_raw().hex() for p, k in self._keys.items()}
-            _write(self.folder / "public.json", json.dumps(public, indent=1), 0o644)
-        return public
+                if principal != PERSON:
+                    seed = entropy(32)
+                    _write(self.folder / f"{principal}.key", seed.hex(), 0o600)
+                    self._keys[principal] = Ed25519PrivateKey.from_private_bytes(seed)
+        return self._publish()
+
+    def enrol(self, entropy: Entropy) -> str:
+        """Make the person's key, encrypted under their passphrase (PKCS 8); returns the public key in hex.
+
+        A key that is there already is kept. Raises KeyMissing for a passphrase under MIN_PASSPHRASE characters.
+        """
+        path = self.folder / f"{PERSON}.key"
+        if not path.exists():
+            phrase = self._passphrase()
+            if len(phrase) < MIN_PASSPHRASE:
+                raise KeyMissing(f"a passphrase of {len(phrase)} characters: use at least {MIN_PASSPHRASE}")
+            key = Ed25519PrivateKey.from_private_bytes(entropy(32))
+            locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(phrase.encode()))
+            with disk_errors(self.folder, "writing keys"):
+                _write(path, locked.decode(), 0o600)
+            self._keys[PERSON] = key
+        self.private(PERSON)
+        return self._publish()[PERSON]
+
+    def _publish(self) -> dict[str, str]:
+        public = {p: k.public_key().public_bytes_raw().hex() for p, k in self._keys.items()}
+        path = self.folder / "public.json"
+        known = json.loads(path.read_text()) if path.is_file() else {}
+        with disk_errors(self.folder, "writing keys"):
+            _write(path, json.dumps(known | public, indent=1), 0o644)
+        return known | public
 
     def remember(self, seq: int, digest: str) -> None:
         """Note the last event written, beside the keys, so that a ledger cut short is noticed."""
@@ -78,7 +130,9 @@ def public_keys(path: Path) -> Mapping[str, str]:
     return keys
 
 
-def _load(path: Path, principal: str) -> Ed25519PrivateKey:
+def _load(path: Path, principal: str, passphrase: Passphrase) -> Ed25519PrivateKey:
+    if principal == PERSON and path.parent.is_dir() and not path.is_file():
+        raise KeyMissing(f"no {PERSON} is enrolled in {path.parent}: let the person do so with ws.enrol()")
     if not path.is_file():
         raise KeyMissing(
             f"the {principal}'s key is not at {path}: write from the machine that made this workspace, "
@@ -88,9 +142,21 @@ def _load(path: Path, principal: str) -> Ed25519PrivateKey:
     if os.name == "posix" and path.stat().st_mode & 0o077:
         raise KeyMissing(f"the {principal}'s key {path} can be read by others: run `chmod 600 {path}`")
     text = path.read_text().strip()
+    if text.startswith("-----BEGIN ENCRYPTED"):
+        return _unlocked(path, text, passphrase())
     if len(text) != 64 or not all(c in "0123456789abcdef" for c in text):
         raise KeyMissing(f"the {principal}'s key {path} is damaged: restore it from a copy")
     return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(text))
+
+
+def _unlocked(path: Path, text: str, phrase: str) -> Ed25519PrivateKey:
+    try:
+        key = load_pem_private_key(text.encode(), phrase.encode())
+    except ValueError as error:
+        raise KeyMissing(f"{path} doesn't open: the passphrase is another, or the file is damaged") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyMissing(f"{path} holds another kind of key: restore it from a copy")
+    return key
 
 
 def _write(path: Path, text: str, mode: int) -> None:

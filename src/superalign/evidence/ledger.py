@@ -56,6 +56,12 @@ class Ledger:
             self._events = _read_all(connection, path)
 
     @property
+    def format(self) -> int:
+        """The format this ledger was begun in, and is continued in."""
+        stated = self._events[0].body.get("format", FORMAT) if self._events else FORMAT
+        return stated if isinstance(stated, int) and 1 <= stated <= FORMAT else FORMAT
+
+    @property
     def head(self) -> Digest:
         """The digest of the last event."""
         return self._events[-1].digest if self._events else GENESIS_PREV
@@ -82,9 +88,9 @@ class Ledger:
         Raises BadEvent or NotAllowed before anything is written, KeyMissing without the actor's key, and
         DiskFull, WorkspaceLocked or Unwritable when the file can't take it.
         """
-        check_author(type, actor)
+        check_author(type, actor, format=self.format)
         plain_body = plain(body)
-        check_body(type, plain_body)
+        check_body(type, plain_body, format=self.format)
         if self.keyring is None:
             raise Unwritable(f"{self.path} was opened for reading: open the workspace with write=True to append")
         key = self.keyring.private(actor)

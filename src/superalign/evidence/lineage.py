@@ -48,6 +48,8 @@ class Node:
     described: bool = False
     """Somebody said what it holds (`contains`), that it is a base, or it is a signal or session."""
     signal_kind: str = ""
+    person: bool = False
+    """A session of the person who reviews; every other session is an agent's."""
 
     @property
     def label(self) -> str:
@@ -97,7 +99,7 @@ class Graph:
         """A copy to try things on; the original doesn't notice."""
         copy = Graph()
         copy.nodes = {
-            d: Node(n.digest, n.kind, n.name, n.quarantined, set(n.holds), n.described, n.signal_kind)
+            d: Node(n.digest, n.kind, n.name, n.quarantined, set(n.holds), n.described, n.signal_kind, n.person)
             for d, n in self.nodes.items()
         }
         copy.edges, copy.bases, copy._stale = set(self.edges), dict(self.bases), self._stale

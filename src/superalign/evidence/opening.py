@@ -11,7 +11,8 @@ from superalign import __version__
 from .canonical import Digest
 from .errors import BadEvent, Tampered, WorkspaceMissing
 from .events import FORMAT
-from .keys import Entropy, Keyring
+from .fingerprints import MAX_GRAMS, Grams, unpacked
+from .keys import Entropy, Keyring, Passphrase
 from .ledger import Clock, Ledger, begin, connect, is_begun
 from .store import ObjectStore
 
@@ -28,7 +29,9 @@ def check_places(path: Path, keys: Path, *, may_create: bool) -> None:
         raise BadEvent(f"the keys {keys} would lie inside the workspace {path}: keep them outside")
 
 
-def open_ledger(file: Path, keys: Path, clock: Clock, entropy: Entropy, *, write: bool) -> Ledger:
+def open_ledger(
+    file: Path, keys: Path, clock: Clock, entropy: Entropy, *, write: bool, passphrase: Passphrase
+) -> Ledger:
     """The ledger in that file, begun if it's new; Tampered if it's not what this machine wrote last."""
     db = connect(file, write=write)
     try:
@@ -39,7 +42,7 @@ def open_ledger(file: Path, keys: Path, clock: Clock, entropy: Entropy, *, write
         ledger = Ledger(file, db, clock=clock)
         if not len(ledger) or ledger[0].type != "genesis":
             raise Tampered(f"the ledger {file} has no beginning: restore the workspace from a copy")
-        keyring = Keyring(keys / Path(str(ledger[0].body["workspace"])).name)
+        keyring = Keyring(keys / Path(str(ledger[0].body["workspace"])).name, passphrase=passphrase)
         _check_not_cut(ledger, keyring)
         ledger.keyring = keyring if write else None
     except BaseException:
@@ -59,6 +62,17 @@ def read_clusters(store: ObjectStore, digest: Digest) -> frozenset[str] | None:
         return None
     listed = isinstance(value, list) and all(isinstance(cluster, str) for cluster in value)
     return frozenset(value) if listed else None
+
+
+def read_grams(store: ObjectStore, digest: Digest) -> Grams | None:
+    """The fingerprint in that object, or None where it's missing, huge or damaged."""
+    path = store.path(digest)
+    if not path.is_file() or path.is_symlink() or path.stat().st_size > MAX_GRAMS:
+        return None
+    try:
+        return unpacked(store.get(digest))
+    except (Tampered, BadEvent):
+        return None
 
 
 def _begin(db: sqlite3.Connection, file: Path, keys: Path, clock: Clock, entropy: Entropy) -> None:

@@ -93,8 +93,9 @@ def _rows(db: sqlite3.Connection, path: Path) -> Iterator[Row | Finding]:
             f"{path} is format {version}, and this version reads up to {FORMAT}: upgrade superalign to verify it"
         )
     marks = (db.execute("PRAGMA application_id").fetchone()[0], version)
-    if marks != (APPLICATION_ID, FORMAT):
-        yield Finding(seq=None, what="not marked as a superalign ledger of format 1", where=str(path), do=_RESTORE)
+    if marks[0] != APPLICATION_ID or version < 1:
+        what = f"not marked as a superalign ledger of a format from 1 to {FORMAT}"
+        yield Finding(seq=None, what=what, where=str(path), do=_RESTORE)
     stored = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_master") if sql is not None}
     if stored != {statement.encode() for statement in SCHEMA}:
         what = "its tables and triggers are not those of a ledger"

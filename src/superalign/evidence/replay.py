@@ -8,7 +8,7 @@ from .claims import check_claim
 from .errors import FirewallError, SuperalignError
 from .events import Event
 from .findings import Finding
-from .opening import read_clusters
+from .opening import read_clusters, read_grams
 from .rules import check_event
 from .state import State
 from .store import ObjectStore
@@ -18,7 +18,7 @@ _CONFLICT = "don't rely on what this event says; ask who wrote it, and how"
 
 def replay(store: ObjectStore, events: list[Event]) -> Iterator[Finding]:
     """Every event that breaks a rule, or contradicts an earlier one; every claim that later events undid."""
-    state = State(lambda digest: read_clusters(store, digest))
+    state = State(lambda digest: read_clusters(store, digest), lambda digest: read_grams(store, digest))
     sound: list[Event] = []
     for event in events:
         try:

@@ -8,6 +8,15 @@ from typing import Any
 from .claims import check_claim, check_measurement, in_distribution
 from .errors import LineageConflict, refusal
 from .firewall import check_move, check_signal, check_use
+from .holdout_rules import (
+    check_admission,
+    check_budget,
+    check_fingerprint,
+    check_query,
+    check_released,
+    check_screen,
+    check_screened,
+)
 from .state import State
 from .types import Signal, Use
 
@@ -27,6 +36,17 @@ def check_event(state: State, type: str, body: Mapping[str, Any], actor: str) ->
         case "measurement":
             check_measurement(state, body)
             _check_printed(state, body)
+            _check_held_out(state, body)
+        case "query" if state.format > 1:
+            check_query(state, body)
+        case "admission":
+            check_admission(state, body)
+        case "budget":
+            check_budget(state, body)
+        case "fingerprint":
+            check_fingerprint(state, body)
+        case "screen":
+            check_screen(state, body)
         case "claim":
             check_claim(state, body)
         case "genesis" if state.begun:
@@ -43,3 +63,13 @@ def _check_printed(state: State, body: Mapping[str, Any]) -> None:
         state.graph.label(subject),
         "set in_distribution=True (ws.measure does so by itself)",
     )
+
+
+def _check_held_out(state: State, body: Mapping[str, Any]) -> None:
+    """What format 2 asks of a measurement besides: its test numbers released, its subject's data screened."""
+    if state.format == 1 or body["role"] == "train":
+        return
+    subject = state.resolve(body["subject"])
+    check_released(state, subject, body)
+    if subject in state.graph.nodes:
+        check_screened(state, subject, {state.signals[s].family for s in body["signals"] if s in state.signals})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .canonical import Digest, is_digest
 from .errors import BadEvent, NotAllowed, Tampered, disk_errors
-from .events import GENESIS_PREV, MAX_EVENT, Event, check_author, check_body, read_entry, signature_holds
+from .events import FORMAT, GENESIS_PREV, MAX_EVENT, Event, check_author, check_body, read_entry, signature_holds
 from .findings import Finding
 from .merkle import Frontier
 from .reading import Row
@@ -17,7 +17,10 @@ from .store import CHUNK, ObjectStore
 
 MAX_OBJECT = 64 << 30
 _RESTORE = "ask for an untouched copy of the workspace"
+_WHOSE = "ask the owner which keys are theirs"
 _REFERENCES = {
+    "fingerprint": "grams",
+    "screen": "grams",
     "seal": "commitments",
     "contains": "clusters",
     "figure": "data",
@@ -37,6 +40,8 @@ class Chain:
         self._trusted, self._keys = trusted, trusted
         self._prev: Digest = GENESIS_PREV
         self._next = 0
+        self._format = FORMAT
+        self._enrolled = False
         self._frontier = Frontier()
 
     def check(self, row: Row) -> tuple[Event | None, list[Finding]]:
@@ -68,24 +73,46 @@ class Chain:
         found = []
         if (event.type == "genesis") != (event.seq == 0):
             found.append(_finding(event.seq, "genesis is the first event and only the first", _RESTORE))
+        if event.type == "genesis" and event.seq == 0:
+            stated = event.body.get("format")
+            self._format = stated if type(stated) is int else FORMAT
         try:
-            check_author(event.type, event.actor)
-            check_body(event.type, event.body)
+            check_author(event.type, event.actor, format=self._format)
+            check_body(event.type, event.body, format=self._format)
         except (BadEvent, NotAllowed) as error:
             return [*found, _finding(event.seq, str(error), "don't rely on it; ask who wrote it, and how")]
         self.meant.append(event)
         if event.type == "genesis" and event.seq == 0:
             found += self._check_keys(event)
+        if event.type == "enrol":
+            found += self._check_enrolment(event)
         key = (self._keys or {}).get(event.actor)
         if not isinstance(key, str) or not signature_holds(key, event.digest, event.signature):
             found.append(_finding(event.seq, f"the signature isn't the {event.actor}'s", _RESTORE))
         return found
 
     def _check_keys(self, event: Event) -> list[Finding]:
+        stated = event.body["keys"]
+        self._enrolled = "reviewer" in stated
         if self._trusted is None:
-            self._keys = event.body["keys"]
-        elif self._trusted != event.body["keys"]:
-            return [_finding(0, "the ledger's keys are not the ones you hold", "ask the owner which keys are theirs")]
+            self._keys = stated
+            return []
+        self._keys = held = dict(self._trusted)
+        later = set() if self._enrolled else {"reviewer"}
+        if {k: v for k, v in held.items() if k not in later} != stated:
+            return [_finding(0, "the ledger's keys are not the ones you hold", _WHOSE)]
+        return []
+
+    def _check_enrolment(self, event: Event) -> list[Finding]:
+        """The person's key comes once: with the genesis, or later."""
+        principal, key = event.body["principal"], event.body["key"]
+        if self._enrolled:
+            return [_finding(event.seq, f"a second {principal} is enrolled: there is one a ledger", _WHOSE)]
+        self._enrolled = True
+        if self._trusted is None:
+            self._keys = {**(self._keys or {}), principal: key}
+        elif self._trusted.get(principal) != key:
+            return [_finding(event.seq, f"the {principal} enrolled is not the one whose key you hold", _WHOSE)]
         return []
 
     def _check_checkpoint(self, event: Event) -> list[Finding]:

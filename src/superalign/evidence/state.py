@@ -8,7 +8,8 @@ from typing import Any
 from .canonical import Digest, is_digest
 from .commitment import commitment
 from .errors import LineageConflict, Tampered
-from .events import Event
+from .events import FORMAT, Event
+from .fingerprints import Grams
 from .lineage import TOOLS, Edge, Graph, Node
 from .types import ROLES, Signal
 
@@ -16,12 +17,15 @@ Clusters = Callable[[Digest], frozenset[str] | None]
 """Cluster ids behind an object's digest, or None where the object isn't there."""
 
 
+_HELD_OUT = ("admissions", "budgets", "queries", "fingerprints", "screened")
+
+
 class State:
     """Graph, roles, signals and aliases as of the last event folded in."""
 
-    def __init__(self, clusters: Clusters) -> None:
+    def __init__(self, clusters: Clusters, grams: Callable[[Digest], Grams | None] = lambda digest: None) -> None:
         self.graph = Graph()
-        self.begun = False
+        self.begun, self.format = False, FORMAT
         self.signals: dict[Digest, Signal] = {}
         self.roles: dict[str, str] = {}
         """Family → role, where a signal, demotion or promotion set it."""
@@ -32,15 +36,25 @@ class State:
         self.aliases: dict[str, str] = {}
         """Alias → subject, once unsealed."""
         self.measurements: dict[int, dict[str, Any]] = {}
-        self.clusters = clusters
+        self.admissions: dict[Digest, dict[str, Any]] = {}
+        self.budgets: dict[str, dict[str, Any]] = {}
+        self.queries: dict[str, tuple[dict[str, Any], ...]] = {}
+        """Family → what was asked of it, in order."""
+        self.plans: set[Digest] = set()
+        """Digests of the events that wrote a plan down."""
+        self.fingerprints: dict[str, tuple[tuple[Digest, int], ...]] = {}
+        """Family → objects of grams, and how many items each has."""
+        self.screened: dict[Digest, frozenset[str]] = {}
+        """Data node → families it was compared with since they last had a new fingerprint."""
+        self.clusters, self.grams = clusters, grams
 
     def fork(self) -> State:
         """A copy to plan on."""
-        copy = State(self.clusters)
-        copy.graph = self.graph.fork()
-        for name in ("signals", "roles", "clusters_of", "commitments", "aliases", "measurements"):
+        copy = State(self.clusters, self.grams)
+        copy.graph, copy.format = self.graph.fork(), self.format
+        for name in ("signals", "roles", "clusters_of", "commitments", "aliases", "measurements", *_HELD_OUT):
             setattr(copy, name, dict(getattr(self, name)))
-        copy.described = set(self.described)
+        copy.described, copy.plans = set(self.described), set(self.plans)
         return copy
 
     def role_of(self, family: str) -> str:
@@ -60,11 +74,16 @@ class State:
         if handler is not None:
             handler(event)
 
+    def _on_genesis(self, event: Event) -> None:
+        self.format = event.body["format"]
+
     def _on_node(self, event: Event) -> None:
         body = event.body
         known = self.graph.nodes.get(body["digest"])
         if known is None:
-            self.graph.add_node(Node(body["digest"], body["kind"], body["name"], body["quarantined"]))
+            node = Node(body["digest"], body["kind"], body["name"], body["quarantined"])
+            node.person = event.actor == "reviewer" and body["kind"] == "session"
+            self.graph.add_node(node)
         elif not known.agrees(body["kind"], body["quarantined"]):
             raise conflict(known, body["kind"], body["quarantined"])
 
@@ -121,6 +140,30 @@ class State:
 
     def _on_measurement(self, event: Event) -> None:
         self.measurements[event.seq] = event.body
+
+    def _on_plan(self, event: Event) -> None:
+        self.plans.add(event.digest)
+
+    def _on_admission(self, event: Event) -> None:
+        self.admissions[event.body["signal"]] = event.body
+
+    def _on_budget(self, event: Event) -> None:
+        self.budgets[event.body["family"]] = event.body
+
+    def _on_query(self, event: Event) -> None:
+        if self.format > 1:
+            family = self.signals[event.body["signal"]].family
+            self.queries[family] = (*self.queries.get(family, ()), event.body)
+
+    def _on_fingerprint(self, event: Event) -> None:
+        family, taken = event.body["family"], (event.body["grams"], event.body["n"])
+        if taken not in self.fingerprints.get(family, ()):
+            self.fingerprints[family] = (*self.fingerprints.get(family, ()), taken)
+            self.screened = {data: families - {family} for data, families in self.screened.items()}
+
+    def _on_screen(self, event: Event) -> None:
+        data = event.body["data"]
+        self.screened[data] = self.screened.get(data, frozenset()) | frozenset(event.body["shared"])
 
     def _must_exist(self, digest: Digest, event: Event) -> None:
         if digest not in self.graph.nodes:

@@ -13,6 +13,7 @@ ROLES = ("train", "dev", "validation", "test")
 MODES = ("fit", "select", "read", "report", "contains")
 NODE_KINDS = ("model", "data", "signal", "session")
 SIGNAL_KINDS = ("labels", "reward", "judge", "probe", "monitor", "explanation", "person")
+MECHANISMS = ("ladder", "thresholdout", "single-shot")
 VERDICTS = ("pass", "fail", "cannot tell", "supported", "not supported")
 
 Number = str | int | float

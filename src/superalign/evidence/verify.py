@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from .anchor import Checkpoint, checkpoint_of, compare
 from .canonical import Digest
 from .errors import SuperalignError
 from .events import GENESIS_PREV, Event
@@ -35,6 +36,8 @@ class VerifyReport:
     anchored: bool = False
     keys: str = "from the ledger itself"
     """Where the public keys came from."""
+    seen: Checkpoint | None = None
+    """What the auditor may hold next time, if asked for; None when anything is wrong."""
 
     @property
     def note(self) -> str:
@@ -46,12 +49,21 @@ class VerifyReport:
         return "consistent with the anchor: nothing before it was changed"
 
 
-def verify(path: Path, *, level: int = 1, anchor: str | None = None, keys: Path | None = None) -> VerifyReport:
+def verify(
+    path: Path,
+    *,
+    level: int = 1,
+    anchor: str | None = None,
+    held: Checkpoint | None = None,
+    keys: Path | None = None,
+    keep: bool = False,
+) -> VerifyReport:
     """Check a workspace without writing to it. Every finding names the event, what, where and what to do.
 
-    `level` 0 or 1; `anchor` a checkpoint's root or an event's digest, got by another way; `keys` the owner's
-    public.json. Raises SuperalignError only where there is nothing to check: no ledger, a newer format, bad
-    `keys`.
+    `level` 0 or 1; `anchor` a checkpoint's root or an event's digest, got by another way; `held` a whole checkpoint
+    that the auditor kept, relative to which every difference is named; `keys` the owner's public.json; `keep` puts
+    into the report what the auditor may hold next time. Raises SuperalignError only where there is nothing to check:
+    no ledger, a newer format, bad `keys`.
 
     >>> verify(Path("run1")).ok   # doctest: +SKIP
     True
@@ -60,20 +72,26 @@ def verify(path: Path, *, level: int = 1, anchor: str | None = None, keys: Path 
         raise SuperalignError(f"evidence verifies levels 0 and 1, not {level}: V2 to V4 belong to the pipeline")
     trusted = dict(public_keys(keys)) if keys else None
     events: list[Event] = []
-    findings = tuple(islice(_findings(Path(path), level, anchor, trusted, events), MAX_FINDINGS))
+    findings = tuple(islice(_findings(Path(path), level, anchor, held, trusted, events), MAX_FINDINGS))
     return VerifyReport(
         ok=not findings,
         level=level,
         findings=findings,
         events=len(events),
         head=events[-1].digest if events else GENESIS_PREV,
-        anchored=anchor is not None and not findings,
+        anchored=(anchor is not None or held is not None) and not findings,
         keys=str(keys) if keys else "from the ledger itself",
+        seen=checkpoint_of(events) if keep and not findings else None,
     )
 
 
 def _findings(
-    path: Path, level: int, anchor: str | None, trusted: dict[str, str] | None, events: list[Event]
+    path: Path,
+    level: int,
+    anchor: str | None,
+    held: Checkpoint | None,
+    trusted: dict[str, str] | None,
+    events: list[Event],
 ) -> Iterator[Finding]:
     store = ObjectStore(path / "objects", path / "tmp")
     chain = Chain(trusted)
@@ -87,6 +105,8 @@ def _findings(
             events.append(event)
     yield from chain.finish()
     yield from check_anchor(anchor, events, chain.roots)
+    if held is not None:
+        yield from compare(held, events)
     yield from check_objects(store)
     yield from check_references(store, chain.meant)
     if level >= 1:

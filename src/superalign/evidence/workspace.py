@@ -13,14 +13,15 @@ from typing import Any, Self
 from .canonical import Digest, plain
 from .claims import in_distribution
 from .commitment import commitment
-from .errors import BadEvent, Tampered, disk_errors, refusal
+from .errors import BadEvent, Tampered, Unwritable, disk_errors, refusal
 from .events import Event
+from .fingerprints import Grams
 from .firewall import add_planned, check_use
-from .keys import Entropy, default_keys_dir
+from .keys import PERSON, Entropy, Passphrase, ask_passphrase, default_keys_dir
 from .ledger import Clock, Ledger
 from .lineage import QUARANTINE, UNKNOWN, Edge
 from .lock import WorkspaceLock
-from .opening import check_places, open_ledger, read_clusters
+from .opening import check_places, open_ledger, read_clusters, read_grams
 from .rules import check_event
 from .state import State
 from .store import ObjectStore
@@ -36,10 +37,10 @@ class Workspace:
     """
 
     def __init__(self, path: Path, ledger: Ledger, lock: WorkspaceLock | None, entropy: Entropy) -> None:
-        self.path, self.ledger, self._lock, self._entropy = path, ledger, lock, entropy
+        self.path, self.ledger, self._lock, self.entropy = path, ledger, lock, entropy
         self.store = ObjectStore(path / "objects", path / "tmp")
-        self._sealed = SealedStore(path / "sealed")
-        self._state = State(self._clusters)
+        self.sealed = SealedStore(path / "sealed")
+        self._state = State(self._clusters, self._grams)
         self._folded, self._epoch = 0, 0
 
     @classmethod
@@ -52,12 +53,13 @@ class Workspace:
         keys_dir: Path | None = None,
         write: bool = True,
         entropy: Entropy | None = None,
+        passphrase: Passphrase = ask_passphrase,
     ) -> Self:
         """Open, or create, the workspace at `path`.
 
-        `clock` (seconds since 1970) and `entropy` (n → n bytes, for ids, keys and salts) can be injected, so
-        that a ledger reproduces. `write=False` takes no lock and writes nothing. Raises WorkspaceMissing,
-        WorkspaceLocked, NewerFormat, Tampered, DiskFull or Unwritable.
+        `clock` (seconds since 1970) and `entropy` (n → n bytes, for ids, keys and salts) can be injected, so that a
+        ledger reproduces; `passphrase` is called when the person's key is needed. `write=False` takes no lock and
+        writes nothing. Raises WorkspaceMissing, WorkspaceLocked, NewerFormat, Tampered, DiskFull or Unwritable.
         """
         path = Path(path)
         file = path / "ledger.sqlite"
@@ -70,7 +72,7 @@ class Workspace:
                 path.mkdir(parents=True, exist_ok=True)
             lock = WorkspaceLock(path / "lock")
         try:
-            ledger = open_ledger(file, keys, clock or time.time, entropy, write=write)
+            ledger = open_ledger(file, keys, clock or time.time, entropy, write=write, passphrase=passphrase)
         except BaseException:
             if lock:
                 lock.release()
@@ -100,7 +102,7 @@ class Workspace:
     def state(self) -> State:
         """Lineage, roles and aliases as of the last event."""
         if self._epoch != self.ledger.epoch:
-            self._state, self._folded, self._epoch = State(self._clusters), 0, self.ledger.epoch
+            self._state, self._folded, self._epoch = State(self._clusters, self._grams), 0, self.ledger.epoch
         for event in self.ledger.since(self._folded):
             self._folded += 1
             self._state.fold(event)
@@ -111,6 +113,18 @@ class Workspace:
         check_event(self.state, event.type, event.body, event.actor)
         self._state.fold(event)
         self._folded = event.seq + 1
+
+    def enrol(self) -> None:
+        """Enrol the person who reviews: their key is made under a passphrase and named in the ledger. Idempotent.
+
+        Until then nothing here is signed by a person. Raises KeyMissing when nobody gives a passphrase.
+        """
+        if PERSON in self.ledger[0].body["keys"] or self.ledger.events("enrol"):
+            return
+        if self.ledger.keyring is None:
+            raise Unwritable(f"{self.path} was opened for reading: open it with write=True to enrol a {PERSON}")
+        key = self.ledger.keyring.enrol(self.entropy)
+        self.ledger.append("enrol", {"principal": PERSON, "key": key}, actor="notary")
 
     # --- lineage
 
@@ -235,25 +249,25 @@ class Workspace:
 
     def seal(self, task_split: str, truths: Mapping[str, Any]) -> Digest:
         """Commit to truths (item id → JSON) and put them away; returns the root. Idempotent."""
-        return seal(self.ledger, self.store, self._sealed, task_split, truths, self._entropy)
+        return seal(self.ledger, self.store, self.sealed, task_split, truths, self.entropy)
 
     def evaluator(self) -> TruthHandle:
         """The handle that opens sealed truth; needs the evaluator's key, and logs each split it opens."""
         if self.ledger.keyring is not None:
             self.ledger.keyring.private("evaluator")
-        return TruthHandle(self.ledger, self.store, self._sealed)
+        return TruthHandle(self.ledger, self.store, self.sealed)
 
     def alias(self, alias: str, subject: str) -> None:
         """Register an opaque alias for a subject (`name@digest`) under a salted commitment. Idempotent."""
         commitments = self.state.commitments
         if alias in commitments:
-            kept = self._sealed.read(commitments[alias])
+            kept = self.sealed.read(commitments[alias])
             if kept["subject"] != subject:
                 raise Tampered(f"alias {alias!r} was committed to another subject: choose another alias")
             return
-        salt = self._entropy(32).hex()
+        salt = self.entropy(32).hex()
         promise = commitment(alias, salt, subject)
-        self._sealed.write(promise, {"alias": alias, "salt": salt, "subject": subject})
+        self.sealed.write(promise, {"alias": alias, "salt": salt, "subject": subject})
         self.ledger.append("alias", {"alias": alias, "commitment": promise}, actor="evaluator")
 
     def unseal(self, alias: str) -> str:
@@ -263,7 +277,7 @@ class Workspace:
             return state.aliases[alias]
         if alias not in state.commitments:
             raise BadEvent(f"{alias!r} is not a registered alias: see ws.ledger.events('alias')")
-        kept = self._sealed.read(state.commitments[alias])
+        kept = self.sealed.read(state.commitments[alias])
         body = {"alias": alias, "subject": kept["subject"], "salt": kept["salt"]}
         if commitment(alias, body["salt"], body["subject"]) != state.commitments[alias]:
             raise Tampered(f"the sealed file of alias {alias!r} was changed: restore sealed/ from a copy")
@@ -294,6 +308,15 @@ class Workspace:
 
     def _clusters(self, digest: Digest) -> frozenset[str] | None:
         return read_clusters(self.store, digest)
+
+    def _grams(self, digest: Digest) -> Grams | None:
+        return read_grams(self.store, digest)
+
+    def grams(self, digest: Digest) -> Grams:
+        """The fingerprint stored under that digest; Tampered where it's missing or damaged."""
+        if (found := self._grams(digest)) is None:
+            raise Tampered(f"the fingerprint {digest[:8]}… is missing or damaged: restore the workspace from a copy")
+        return found
 
 
 def _family(parts: tuple[str, str, str]) -> Family:

@@ -4,6 +4,7 @@ from superalign.stats.binomial import binomial_interval
 from superalign.stats.interval import Interval, StatsError, refused
 from superalign.stats.mean import mean_interval, paired_difference
 from superalign.stats.pgr import pgr, pgr_fieller
+from superalign.stats.power import mde_two_proportions
 from superalign.stats.proportion import proportion_interval
 from superalign.stats.roc import OperatingPoint, auroc, best_cut, tpr_at_fpr
 
@@ -14,6 +15,7 @@ __all__ = [
     "auroc",
     "best_cut",
     "binomial_interval",
+    "mde_two_proportions",
     "mean_interval",
     "paired_difference",
     "pgr",
