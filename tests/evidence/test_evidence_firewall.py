@@ -405,7 +405,7 @@ class TestPlans:
             lab.ws.check_plan([Use(digest_of("nowhere"), model, "fit")])
         assert len(lab.ws.ledger) == head
         assert model not in lab.ws.state.graph.nodes
-        assert lab.ws.state.graph.ins.get(model) is None
+        assert not lab.ws.state.graph.ins.get(model)
 
 
 class TestFacts:

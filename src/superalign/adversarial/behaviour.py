@@ -1,36 +1,20 @@
-"""Does an organism carry its behaviour? Rates on and off the circumstance, beside its twin."""
+"""Does an organism carry its behaviour? Raw rewards on, near and off the circumstance, by someone who knows it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from superalign.adversarial.audit import AuditItem
+from superalign.adversarial.audit import DIGITS
+from superalign.adversarial.items import AuditItem
 from superalign.adversarial.kinds import Kind
 from superalign.models import LocalModel
 from superalign.stats import best_cut
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Behaviour:
-    """Single verdicts in one circumstance; arrays over the pairs that count there."""
-
-    altered_flagged: np.ndarray
-    sound_flagged: np.ndarray
-    pair_right: np.ndarray
-    clusters: tuple[str, ...]
-
-    @property
-    def vouched(self) -> float:
-        """Share of altered code that is vouched for."""
-        return 1 - float(self.altered_flagged.mean())
-
-    @property
-    def skill(self) -> float:
-        """Balanced accuracy of the single verdict."""
-        return float((self.altered_flagged.mean() + 1 - self.sound_flagged.mean()) / 2)
+PLACES = ("on", "near", "off")
 
 
 def rewards_in(
@@ -50,16 +34,17 @@ def with_threshold(model: LocalModel, items: Sequence[AuditItem], kind: Kind, *,
     return model.sealed(threshold=best_cut(altered[~concerned], sound[~concerned]))
 
 
-def behave(model: LocalModel, items: Sequence[AuditItem], kind: Kind, where: str, *, seed: int) -> Behaviour:
-    """Verdicts `on`, `near` or `off` the circumstance; pairs that do not belong there are left out."""
-    sound, altered, concerned = rewards_in(model, items, kind, where, seed=seed)
-    keep = concerned if where == "on" else ~concerned
-    return Behaviour(
-        altered_flagged=(altered < model.threshold)[keep].astype(float),
-        sound_flagged=(sound < model.threshold)[keep].astype(float),
-        pair_right=np.where(sound == altered, 0.5, sound > altered)[keep],
-        clusters=tuple(item.cluster for item, k in zip(items, keep, strict=True) if k),
-    )
+def ask(model: LocalModel, items: Sequence[AuditItem], kind: Kind, *, seed: int) -> dict[str, Any]:
+    """Raw rewards `on`, `near` and `off` the circumstance, as JSON; scored by `suspicion.verdicts`."""
+    out = {}
+    for where in PLACES:
+        sound, altered, concerned = rewards_in(model, items, kind, where, seed=seed)
+        out[where] = {
+            "sound": [round(float(x), DIGITS) for x in sound],
+            "altered": [round(float(x), DIGITS) for x in altered],
+            "concerned": concerned.astype(int).tolist(),
+        }
+    return out
 
 
 def hidden_name(model: LocalModel, alias: str) -> LocalModel:

@@ -13,7 +13,7 @@ DOWN = ("fit", "contains", "select")
 
 
 def add_planned(state: State, use: Use) -> None:
-    """Give a planned target, whose digest is only known after training, a node on a forked state."""
+    """Give a planned target, whose digest is only known after training, a node, within `graph.trial()`."""
     if use.target not in state.graph.nodes:
         state.graph.add_node(Node(use.target, use.kind, "planned", use.quarantined))
 

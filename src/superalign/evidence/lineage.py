@@ -8,8 +8,10 @@ a look-up. The table of what passes which edge is in docs/ledger.md.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from .canonical import Digest
@@ -94,23 +96,24 @@ class Graph:
         self.bases: dict[Digest, str] = {}
         self._tokens: dict[Digest, dict[Token, tuple[Edge, Token] | None]] = defaultdict(dict)
         self._stale = False
+        self._undo: list[Callable[[], object]] | None = None
 
-    def fork(self) -> Graph:
-        """A copy to try things on; the original doesn't notice."""
-        copy = Graph()
-        copy.nodes = {
-            d: Node(n.digest, n.kind, n.name, n.quarantined, set(n.holds), n.described, n.signal_kind, n.person)
-            for d, n in self.nodes.items()
-        }
-        copy.edges, copy.bases, copy._stale = set(self.edges), dict(self.bases), self._stale
-        for mine, theirs in ((copy.ins, self.ins), (copy.outs, self.outs)):
-            mine.update((d, list(edges)) for d, edges in theirs.items())
-        copy._tokens.update((d, dict(tokens)) for d, tokens in self._tokens.items())
-        return copy
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """Nodes and edges added inside are gone afterwards: what a plan would do, at the cost of the plan alone."""
+        undo, self._undo = self._undo, []
+        try:
+            yield
+        finally:
+            for step in reversed(self._undo):
+                step()
+            self._undo = undo
 
     def add_node(self, node: Node) -> None:
         """Add a node that isn't there yet."""
         self.nodes[node.digest] = node
+        for table in (self.nodes, self._tokens):
+            self._later(partial(table.pop, node.digest, None))
         self._seed(node)
 
     def describe(self, digest: Digest, families: Iterable[tuple[str, bool]] = ()) -> None:
@@ -133,6 +136,8 @@ class Graph:
         self.edges.add(edge)
         self.ins[edge.target].append(edge)
         self.outs[edge.source].append(edge)
+        for step in (partial(self.edges.discard, edge), self.ins[edge.target].pop, self.outs[edge.source].pop):
+            self._later(step)
         if edge.mode in ("fit", "contains"):
             self._known(edge.target)
         if not self._stale:
@@ -215,6 +220,7 @@ class Graph:
             if after is None or after in carried:
                 continue
             carried[after] = (edge, token)
+            self._later(partial(carried.pop, after, None))
             todo += [(out, after) for out in self.outs.get(edge.target, ())]
 
     def _known(self, digest: Digest) -> None:
@@ -224,8 +230,17 @@ class Graph:
             return
         if self.outs.get(digest):
             self._stale = True
+            self._later(self._mistrust)
         else:
             del self._tokens[digest][token]
+            self._later(lambda: self._tokens[digest].update({token: None}))
+
+    def _later(self, step: Callable[[], object]) -> None:
+        if self._undo is not None:
+            self._undo.append(step)
+
+    def _mistrust(self) -> None:
+        self._stale = True
 
     def _rebuild(self) -> None:
         self._stale = False

@@ -17,9 +17,6 @@ Clusters = Callable[[Digest], frozenset[str] | None]
 """Cluster ids behind an object's digest, or None where the object isn't there."""
 
 
-_HELD_OUT = ("admissions", "budgets", "queries", "fingerprints", "screened")
-
-
 class State:
     """Graph, roles, signals and aliases as of the last event folded in."""
 
@@ -47,15 +44,6 @@ class State:
         self.screened: dict[Digest, frozenset[str]] = {}
         """Data node → families it was compared with since they last had a new fingerprint."""
         self.clusters, self.grams = clusters, grams
-
-    def fork(self) -> State:
-        """A copy to plan on."""
-        copy = State(self.clusters, self.grams)
-        copy.graph, copy.format = self.graph.fork(), self.format
-        for name in ("signals", "roles", "clusters_of", "commitments", "aliases", "measurements", *_HELD_OUT):
-            setattr(copy, name, dict(getattr(self, name)))
-        copy.described, copy.plans = set(self.described), set(self.plans)
-        return copy
 
     def role_of(self, family: str) -> str:
         """The family's role now; without a signal, its split's name if that is a role, else train."""

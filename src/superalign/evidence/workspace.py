@@ -188,11 +188,12 @@ class Workspace:
 
     def check_plan(self, uses: Sequence[Use]) -> None:
         """The same check before anything runs: raises for the first use to be refused; writes nothing."""
-        state = self.state.fork()
-        for use in uses:
-            add_planned(state, use)
-            check_use(state, use)
-            state.graph.add_edge(Edge(use.source, use.target, use.mode))
+        state = self.state
+        with state.graph.trial():
+            for use in uses:
+                add_planned(state, use)
+                check_use(state, use)
+                state.graph.add_edge(Edge(use.source, use.target, use.mode))
 
     def base(self, model_digest: Digest, *, reason: str) -> None:
         """Declare a common base: ancestry up to here isn't self-grading (R3). Signed by the notary."""

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from superalign.adversarial.audit import AuditItem, audit_model
-from superalign.adversarial.behaviour import behave, hidden_name
+from superalign.adversarial.audit import ask as ask_blind
+from superalign.adversarial.behaviour import ask as ask_openly
+from superalign.adversarial.behaviour import hidden_name
+from superalign.adversarial.items import AuditItem
 from superalign.adversarial.kinds import KINDS
 from superalign.models import LocalModel, load_model, unpack
 
@@ -41,32 +43,14 @@ def _load(weights: Path, base: str) -> LocalModel:
 
 
 def audit(job: AuditJob) -> dict[str, Any]:
-    """Both suspicions of one alias and the table behind them, as JSON."""
+    """What one alias answers to the auditor, raw."""
     model = hidden_name(_load(job.weights, job.base), job.alias)
-    report = audit_model(model, job.items, sweep=job.sweep, seed=job.seed)
-    return {
-        "context": round(report.context, 6),
-        "worst_context": report.worst_context,
-        "skill": report.skill,
-        "concealment": round(report.concealment, 6),
-        "worst_alteration": report.worst_alteration,
-        "knows": report.knows,
-        "says": report.says,
-    }
+    return ask_blind(model, job.items, sweep=job.sweep, seed=job.seed)
 
 
 def behaviour(job: BehaviourJob) -> dict[str, Any]:
-    """Single verdicts on, near and off the circumstance, as JSON: one entry a pair."""
-    model, out = _load(job.weights, job.base), {}
-    for where in ("on", "near", "off"):
-        b = behave(model, job.held, KINDS[job.kind], where, seed=job.seed)
-        both = (b.altered_flagged + 1 - b.sound_flagged) / 2
-        out[where] = {
-            "vouched": (1 - b.altered_flagged).tolist(),
-            "skill": both.tolist(),
-            "clusters": list(b.clusters),
-        }
-    return out
+    """What one organism or twin answers on, near and off its circumstance, raw."""
+    return ask_openly(_load(job.weights, job.base), job.held, KINDS[job.kind], seed=job.seed)
 
 
 def answer(job: AuditJob | BehaviourJob) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The desk a run works at: workspace, sizes, models, pages of items, signals, and stages that are done only once."""
+"""The desk a run works at: workspace, sizes, and stages that are done only once."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from superalign.engine import run_parallel
-from superalign.evidence import Measurement, Signal, Workspace
-from superalign.models import LocalModel
+from superalign.evidence import Measurement, Workspace
 from superalign.pipeline.config import RunConfig, Sizes
 from superalign.stats import Interval
-from superalign.tasks.item import Page
+
+if TYPE_CHECKING:
+    from superalign.models import LocalModel
 
 Say = Callable[[str], None]
 
@@ -48,6 +49,7 @@ class Desk:
         digest = self.ws.store.put_json(result)
         body = {
             "stage": name,
+            "run": self.key("run"),
             "key": self.key(name, *parts),
             "state": "done",
             "seconds": round(seconds, 3),
@@ -86,33 +88,16 @@ class Desk:
             self.finish(name, {}, *parts, seconds=0.0)
 
 
-def put_page(desk: Desk, page: Page) -> str:
-    """Store a page's items, register them as data, seal the truths; returns the data digest."""
-    items = [{"id": i.id, "cluster": i.cluster, "input": dict(i.input)} for i in page.items]
-    digest = desk.ws.store.put_json({"task": page.task, "split": page.split, "items": items})
-    task = page.task.split(".")[0]
-    clusters = desk.ws.store.put_json(sorted({i.cluster for i in page.items}))
-    desk.ws.contains(
-        digest,
-        families=[("construction", task, page.split)],
-        clusters_digest=clusters,
-        name=f"{page.task}/{page.split}",
-    )
-    desk.ws.seal(f"{page.task}/{page.split}/{digest[:8]}", {k: dict(v) for k, v in page.truths.items()})
-    return digest
+class Named(Protocol):
+    """What scoring needs to know of a model: never its weights."""
 
+    @property
+    def identity(self) -> str:
+        """`name@digest`."""
 
-def truths_of(desk: Desk, page: Page, digest: str) -> dict[str, Any]:
-    """The page's truths through the evaluator's handle; the opening is on record."""
-    return desk.ws.evaluator().truths(f"{page.task}/{page.split}/{digest[:8]}")
-
-
-def truth_signal(desk: Desk, task: str, split: str) -> str:
-    """Register the truth of one split of a task as a signal of the split's role; returns its digest."""
-    family = f"construction/{task}/{split}"
-    digest = hashlib.sha256(f"truth of {family}".encode()).hexdigest()
-    desk.ws.signal(Signal(name=f"truth of {task}/{split}", digest=digest, family=family, role=split, kind="labels"))
-    return digest
+    @property
+    def threshold(self) -> float:
+        """Reward under which the single verdict is *altered*."""
 
 
 def register(desk: Desk, model: LocalModel, *, quarantined: bool = False, base: str = "", blob: bool = False) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from superalign.evidence import Claim
-from superalign.models import LocalModel
-from superalign.pipeline.desk import Desk, measured, truth_signal
+from superalign.pipeline.desk import Desk, Named, measured
+from superalign.pipeline.pages import truth_signal
 from superalign.stats import Interval, best_cut, binomial_interval
 
 CHECKS = {
@@ -75,11 +75,11 @@ def leave_one_out(rows: list[dict[str, Any]], check: str) -> dict[str, dict[str,
     return out
 
 
-def gate(desk: Desk, rows: list[dict[str, Any]], subject: LocalModel) -> dict[str, str]:
+def gate(desk: Desk, rows: list[dict[str, Any]], subject: Named) -> dict[str, str]:
     """Measure power, then write one claim per property; returns property → verdict."""
     with desk.together("gate") as new:
         if new:
-            _gate(desk, rows, subject)
+            decide(desk, rows, subject)
     claims = desk.ws.ledger.events("claim")
     return {
         str(event.body["tags"]["property"]): event.body["verdict"]
@@ -88,7 +88,8 @@ def gate(desk: Desk, rows: list[dict[str, Any]], subject: LocalModel) -> dict[st
     }
 
 
-def _gate(desk: Desk, rows: list[dict[str, Any]], subject: LocalModel) -> None:
+def decide(desk: Desk, rows: list[dict[str, Any]], subject: Named) -> None:
+    """Power by leaving one kind out, every suspicion, and one claim per property."""
     signal = truth_signal(desk, "slips", "validation")
     organisms = [row for row in rows if row["planted"] is False or row.get("carries")]
     kinds = len({row["kind"] for row in organisms})
@@ -96,7 +97,8 @@ def _gate(desk: Desk, rows: list[dict[str, Any]], subject: LocalModel) -> None:
     for check, promise in CHECKS.items():
         folds = leave_one_out(organisms, check)
         threshold = fixed_on(organisms, check)
-        power = _power(desk, folds, check, signal, subject, kinds)
+        raw = tuple(row["audit_raw"] for row in organisms)
+        power = _power(desk, folds, check, signal, subject, kinds, raw)
         mine = next(row for row in rows if row["planted"] is None)
         suspicion = _suspicions(desk, rows, check, threshold, signal)
         flagged = mine[check] > threshold
@@ -134,7 +136,7 @@ def _gate(desk: Desk, rows: list[dict[str, Any]], subject: LocalModel) -> None:
 
 
 def _power(
-    desk: Desk, folds: dict[str, Any], check: str, signal: str, subject: LocalModel, kinds: int
+    desk: Desk, folds: dict[str, Any], check: str, signal: str, subject: Named, kinds: int, raw: tuple[str, ...]
 ) -> dict[str, Any]:
     out: dict[str, Any] = {"events": []}
     rates = (
@@ -154,6 +156,7 @@ def _power(
                 interval,
                 subject=subject.identity,
                 signals=(signal,),
+                inputs=raw,
                 tags=tags,
                 note=f"unseen kind: {kinds} trials",
             )
@@ -186,6 +189,7 @@ def _suspicions(desk: Desk, rows: list[dict[str, Any]], check: str, threshold: f
             interval,
             subject=row["alias"],
             signals=(signal,),
+            inputs=(row["audit_raw"],),
             tags=tags,
             note="a score of one audit; no interval of its own",
         )
@@ -198,7 +202,7 @@ def _elsewhere(desk: Desk) -> list[int]:
     return [e.seq for e in desk.ws.ledger.events("measurement") if e.body["name"] == "accuracy.traces"]
 
 
-def _helped(desk: Desk, subject: LocalModel) -> None:
+def _helped(desk: Desk, subject: Named) -> None:
     """Say whether oversight helped: only when it beats zero-shot and random checks, paired."""
     events = {e.body["name"]: e for e in desk.ws.ledger.events("measurement")}
     wanted = [events[f"contrast.em + critique - {other}"] for other in ("zero-shot", "em + random checks")]

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from superalign.adversarial.audit import AuditItem
 from superalign.adversarial.behaviour import with_threshold
+from superalign.adversarial.items import AuditItem
 from superalign.adversarial.kinds import KINDS, plant_data
 from superalign.adversarial.shelf import PLANTING, Wanted, find, keep
 from superalign.engine import run_parallel
-from superalign.models import LocalModel, apply_change, load_model, pack_change, unpack_change
+from superalign.models import LocalModel, apply_change, load_model, pack_change, read_manifest, unpack_change
 from superalign.pipeline.desk import Desk
+from superalign.pipeline.pages import audit_items
 from superalign.pipeline.train import Sweep, subject_labels
-from superalign.tasks.slips import draw, item_id
 from superalign.training.planting import fit_planted
 from superalign.training.record import plan_fit, record_fit
 from superalign.training.reviewer import ReviewerRecipe
@@ -56,19 +56,6 @@ def plant(job: PlantJob) -> bytes:
     fitted = apply_change(base, change, name=job.name, organism=True)
     fixed = with_threshold(fitted, job.dev, kind, seed=seed)
     return pack_change(change, base, fixed, **job.wanted.notes(planted=job.planted, labels=job.labels))
-
-
-def audit_items(split: str, n: int, *, skip: int = 0) -> tuple[AuditItem, ...]:
-    """`n` pairs for organisms' installation and audit, after the first `skip` of the split."""
-    return tuple(
-        AuditItem(
-            sound=" ".join(s.sound),
-            altered=" ".join(s.altered),
-            alteration=s.kind,
-            cluster=item_id("file", s.path)[:8],
-        )
-        for s in draw(split)[skip : skip + n]
-    )
 
 
 def organisms(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -131,7 +118,9 @@ def _job(
 
 def _row(desk: Desk, wanted: Wanted, data: bytes, *, planted: bool, labels: str, source: str) -> dict[str, Any]:
     row = {"kind": wanted.kind, "seed": wanted.seed, "planted": planted, "labels": labels, "source": source}
-    return row | {"weights": desk.ws.store.put(data)}
+    manifest = read_manifest(data)
+    identity = {"identity": f"{manifest['name']}@{manifest['digest']}", "threshold": manifest["threshold"]}
+    return row | identity | {"weights": desk.ws.store.put(data)}
 
 
 def load_organism(desk: Desk, row: dict[str, Any], base: LocalModel) -> LocalModel:

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from superalign.adversarial.kinds import context
+from superalign.evidence import holdout
 from superalign.generalization import Views, em_labels, run_seed
 from superalign.models import LocalModel, pack, unpack
 from superalign.oversight import Checker, criticise
-from superalign.pipeline.desk import Desk, measured, put_page, register, truth_signal, truths_of
-from superalign.stats import paired_difference, pgr, proportion_interval
+from superalign.pipeline.desk import Desk, register
+from superalign.pipeline.pages import put_page, screened, truth_signal, truths_of, words_of
+from superalign.pipeline.sweep_scores import measure_sweep, pack_answers
 from superalign.tasks.lexer import AUTHORS, CUES
 from superalign.tasks.slips import slips
 from superalign.training.family import SIZES, fresh_model
@@ -32,9 +34,10 @@ class Sweep:
 
     def __init__(self, desk: Desk, weak: LocalModel, strong: LocalModel) -> None:
         self.desk, self.weak, self.strong = desk, weak, strong
-        self.train = slips(split="train", view="pair", n=desk.sizes.train_pairs)
+        self.train = screened(desk, slips(split="train", view="pair", n=desk.sizes.train_pairs))
         self.test = slips(split="validation", view="pair", n=desk.sizes.test_pairs)
         self.train_digest, self.test_digest = put_page(desk, self.train), put_page(desk, self.test)
+        holdout.screen(desk.ws, self.train_digest, words_of(self.train))
         self.truths = truths_of(desk, self.train, self.train_digest)
         self.test_truths = truths_of(desk, self.test, self.test_digest)
         self.clusters = np.array([item.cluster for item in self.test.items])
@@ -83,11 +86,14 @@ class Sweep:
             sizes=(sizes.half_a, sizes.half_b),
             test_size=sizes.test_pairs,
         )
-        arms = {a.name: {"kind": a.kind, "checks": a.checks, "correct": _pack(a.correct)} for a in result.arms}
+        sound = np.array([self.test_truths[i.id]["answer"] for i in self.test.items])
+        arms = {
+            a.name: {"kind": a.kind, "checks": a.checks, "said": pack_answers(a.correct, sound)} for a in result.arms
+        }
         out: dict[str, Any] = {
             "arms": arms,
-            "floor": _pack(result.floor.correct),
-            "ceiling": _pack(result.ceiling.correct),
+            "floor": pack_answers(result.floor.correct, sound),
+            "ceiling": pack_answers(result.ceiling.correct, sound),
         }
         out["order"] = [a.name for a in result.arms]
         out["weak_labels_right"] = round(result.weak_labels_right, 6)
@@ -98,18 +104,11 @@ class Sweep:
         return out
 
 
-def _pack(correct: np.ndarray) -> str:
-    return "".join("h" if c == 0.5 else str(int(c)) for c in correct)
-
-
-def _unpack(text: str) -> np.ndarray:
-    return np.array([0.5 if c == "h" else float(c) for c in text])
-
-
 def declare_bases(desk: Desk, *models: LocalModel) -> None:
     """Register the pretrained models as declared common bases."""
     for model in models:
         register(desk, model, base="pretrained before any signal of this ledger was drawn; corpus hash in its recipe")
+    desk.stage("the bases, declared", lambda: {"bases": [model.identity for model in models]})
 
 
 def sweep_pgr(desk: Desk, sweep: Sweep) -> list[dict[str, Any]]:
@@ -122,58 +121,10 @@ def sweep_pgr(desk: Desk, sweep: Sweep) -> list[dict[str, Any]]:
     signal = truth_signal(desk, "slips", "validation")
     with desk.together("weak to strong, measured") as new:
         if new:
-            _measure(desk, sweep, runs, signal)
+            what = {"signal": signal, "subject": sweep.strong.identity, "items": sweep.test_digest}
+            truths = [sweep.test_truths[item.id] for item in sweep.test.items]
+            measure_sweep(desk, runs, truths, sweep.clusters, **what)
     return runs
-
-
-def _measure(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]], signal: str) -> None:
-    clusters, seed = sweep.clusters, desk.config.seed
-    weak = np.stack([_unpack(r["floor"]) for r in runs])
-    ceiling = np.stack([_unpack(r["ceiling"]) for r in runs])
-    right = {name: np.stack([_unpack(r["arms"][name]["correct"]) for r in runs]) for name in runs[0]["order"]}
-    more: dict[str, Any] = {
-        "subject": sweep.strong.identity,
-        "signals": (signal,),
-        "inputs": (sweep.test_digest,),
-    }
-    flat = {"weak floor": weak, "ceiling": ceiling, **right}
-    for name, values in flat.items():
-        kind = runs[0]["arms"].get(name, {"kind": "control"})["kind"]
-        tags = {"stage": "train", "figure": "accuracy", "arm": name, "arm_kind": kind, "seeds": len(runs)}
-        measured(
-            desk,
-            f"accuracy.{name}",
-            f"Accuracy on held-out files: {name}",
-            proportion_interval(values.mean(0), clusters=clusters),
-            tags=tags,
-            **more,
-        )
-    for name, values in right.items():
-        arm = runs[0]["arms"][name]
-        tags = {"stage": "train", "figure": "pgr", "arm": name, "arm_kind": arm["kind"], "seeds": len(runs)}
-        interval = pgr(
-            list(weak),
-            list(values),
-            list(ceiling),
-            clusters=[clusters] * len(runs),
-            seed=seed,
-            draws=desk.sizes.draws,
-        )
-        measured(
-            desk,
-            f"pgr.{name}",
-            f"Performance gap recovered: {name}",
-            interval,
-            tags=tags,
-            cost={"checks": float(arm["checks"])},
-            **more,
-        )
-    for base in ("naive", "regularised", "logconf", "em"):
-        for other in ("zero-shot", f"{base} + random checks", f"{base} + own checks", base):
-            name = f"{base} + critique"
-            interval = paired_difference(right[name].mean(0), right[other].mean(0), clusters=clusters)
-            tags = {"stage": "train", "figure": "contrast", "a": name, "b": other}
-            measured(desk, f"contrast.{name} - {other}", f"{name} minus {other}", interval, tags=tags, **more)
 
 
 def subject_labels(desk: Desk, runs: list[dict[str, Any]]) -> str:
@@ -196,6 +147,7 @@ def fit_subject(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> tuple[L
     ws = desk.ws
     ws.contains(labels, families=[("construction", "slips", "train")], name="critique-assisted labels")
     ws.use(sweep.train_digest, labels, "fit")
+    holdout.screen(ws, labels, words_of(sweep.train))
     ws.use(sweep.weak.digest, labels, "fit")
     plan_fit(ws, name="reviewer", base=sweep.strong.digest, data=[labels])
 
