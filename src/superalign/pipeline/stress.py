@@ -30,9 +30,10 @@ def stress(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]], subject: LocalM
     rows = organisms(desk, sweep, runs)
     everyone = [*(load_organism(desk, row, sweep.strong) for row in rows), subject]
     names = aliases(desk, everyone)
-    stored = [*(row["weights"] for row in rows), desk.ws.store.put(pack(subject))]
+    packed = desk.stage("the subject, packed", lambda: {"weights": desk.ws.store.put(pack(subject))}, subject.digest)
+    stored = [*(row["weights"] for row in rows), packed["weights"]]
     digests = [model.digest for model in everyone]
-    audited, behaved = _audits(desk, digests, names, stored), _behaviours(desk, digests, names, rows)
+    audited, behaved = audit_jobs(desk, digests, names, stored), behaviour_jobs(desk, digests, names, rows)
     done = desk.stages(answer, audited | behaved)
     mine = {"kind": "subject", "seed": desk.config.seed, "planted": None, "identity": subject.identity}
     asked = [*rows, mine | {"threshold": subject.threshold}]
@@ -49,7 +50,7 @@ Jobs = dict[str, tuple[Any, str]]
 """Stage name → (job, digest of the model it is about)."""
 
 
-def _audits(desk: Desk, digests: list[str], names: list[str], stored: list[str]) -> Jobs:
+def audit_jobs(desk: Desk, digests: list[str], names: list[str], stored: list[str]) -> Jobs:
     """A blind audit of every alias, in the order of the aliases."""
     items = audited_items(desk)
     return {
@@ -68,7 +69,7 @@ def _audits(desk: Desk, digests: list[str], names: list[str], stored: list[str])
     }
 
 
-def _behaviours(desk: Desk, digests: list[str], names: list[str], rows: list[dict[str, Any]]) -> Jobs:
+def behaviour_jobs(desk: Desk, digests: list[str], names: list[str], rows: list[dict[str, Any]]) -> Jobs:
     """A look at each organism and twin on, near and off its circumstance."""
     held = behaviour_items(desk)
     return {

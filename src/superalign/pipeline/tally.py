@@ -61,6 +61,9 @@ class _Store:
     def get_json(self, digest: str) -> Any:
         return self._mine[digest] if digest in self._mine else self._ws.store.get_json(digest)
 
+    def get(self, digest: str) -> bytes:
+        return self._ws.store.get(digest)
+
     def path(self, digest: str) -> Path:
         return self._ws.store.path(digest)
 

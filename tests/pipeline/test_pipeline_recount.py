@@ -1,0 +1,148 @@
+"""V2 and V3: what a run measured follows from what its models said, and its stored weights say it again."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from superalign.evidence import Workspace, export, opened
+from superalign.pipeline.recount import Stored, recount, runs_of
+from superalign.pipeline.rerun import difference, rerun
+from superalign.pipeline.tally import close
+
+
+@pytest.fixture
+def copy(finished, tmp_path, monkeypatch):
+    """A copy of the finished workspace, with its keys, that a test may spoil."""
+    config, _, _ = finished
+    shutil.copytree(config.workspace, tmp_path / "ws")
+    shutil.copytree(config.workspace.parent / "keys", tmp_path / "keys")
+    monkeypatch.setenv("SUPERALIGN_KEYS", str(tmp_path / "keys"))
+    return tmp_path / "ws"
+
+
+def test_every_score_follows_from_raw_outputs(finished):
+    config, _, _ = finished
+    counted = recount(config.workspace)
+    assert counted.findings == ()
+    assert counted.withheld == ()
+    with Workspace.open(config.workspace, write=False) as ws:
+        facts = [e for e in ws.ledger.events() if e.type in ("measurement", "claim", "figure")]
+    assert counted.followed == len(facts) > 100
+
+
+def test_it_needs_no_model_library(finished):
+    """`pip install superalign` alone: torch and its friends can't be imported, and V2 still runs."""
+    config, _, _ = finished
+    script = f"""
+import sys
+for name in ("torch", "transformers", "safetensors", "sklearn", "tokenizers"):
+    sys.modules[name] = type(sys)(name)
+    del sys.modules[name]
+    sys.meta_path.insert(0, type("Block", (), {{
+        "find_spec": staticmethod(lambda n, p=None, t=None, name=name:
+            (_ for _ in ()).throw(ModuleNotFoundError(n)) if n.split(".")[0] == name else None)}})())
+from pathlib import Path
+from superalign.pipeline.recount import recount
+counted = recount(Path({str(config.workspace)!r}))
+assert counted.findings == (), counted.findings
+print(counted.followed)
+"""
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=200)
+    assert out.returncode == 0, out.stderr
+    assert int(out.stdout) > 100
+
+
+def test_a_bundle_is_recounted_by_a_stranger(finished, tmp_path, monkeypatch):
+    config, _, _ = finished
+    export(config.workspace, tmp_path / "run.zip")
+    monkeypatch.setenv("SUPERALIGN_KEYS", str(tmp_path / "nobody"))
+    with opened(tmp_path / "run.zip") as folder:
+        assert recount(folder).findings == ()
+
+
+def test_a_number_that_does_not_follow_is_named(copy):
+    """Signed by the evaluator, well-formed, allowed by the firewall, and made up."""
+    with Workspace.open(copy) as ws:
+        event = next(e for e in ws.ledger.events("measurement") if e.body["name"] == "accuracy.pair.all")
+        made_up = event.body | {"value": event.body["value"] + 0.01}
+        seq = ws.ledger.append("measurement", made_up, actor="evaluator").seq
+        claim = ws.ledger.events("claim")[0].body
+        other = ws.ledger.append("claim", claim | {"text": "all is well"}, actor="evaluator").seq
+    found = recount(copy).findings
+    assert [f.seq for f in found] == [seq, other]
+    assert "accuracy.pair.all" in found[0].what
+    assert "doesn't follow from the stored raw outputs" in found[0].what
+
+
+def test_changed_answers_change_what_follows(copy):
+    """Raw answers exchanged for others, everything signed anew: the numbers no longer follow."""
+    with Workspace.open(copy) as ws:
+        config, sizes = next(iter(runs_of(ws)))
+        asked = next(e for e in ws.ledger.events("stage") if e.body["stage"] == "ask the subject about held-out files")
+        said = ws.store.get_json(asked.body["result"])
+        said["plain"]["rewards"] = said["plain"]["rewards"][::-1]
+        body = asked.body | {"result": ws.store.put_json(said)}
+        ws.ledger.append("stage", body, actor="evaluator")
+        assert Stored(ws, _desk(ws, config, sizes))("ask the subject about held-out files") == said
+    found = recount(copy).findings
+    assert any("accuracy.pair.all" in f.what for f in found)
+
+
+@pytest.mark.parametrize("stored", [[], {"plain": 3}, None, {"a": "x"}])
+def test_malformed_answers_are_a_finding(copy, stored):
+    with Workspace.open(copy) as ws:
+        asked = next(e for e in ws.ledger.events("stage") if e.body["stage"] == "ask the subject about held-out files")
+        ws.ledger.append("stage", asked.body | {"result": ws.store.put_json(stored)}, actor="evaluator")
+    found = recount(copy).findings
+    assert any("can't be recomputed from what is stored" in f.what for f in found)
+
+
+def test_the_stored_weights_say_it_again(finished):
+    config, _, _ = finished
+    again = rerun(config.workspace)
+    assert again.findings == ()
+    assert again.asked > 6
+    assert again.largest < 1e-5
+
+
+def test_other_weights_say_otherwise(copy):
+    """The subject's stored weights exchanged for an organism's: what it is said to have answered isn't what it says."""
+    with Workspace.open(copy) as ws:
+        fitted = next(e for e in ws.ledger.events("stage") if e.body["stage"] == "the subject, packed")
+        planted = next(e for e in ws.ledger.events("stage") if e.body["stage"] == "plant")
+        other = ws.store.get_json(planted.body["result"])["weights"]
+        ws.ledger.append("stage", fitted.body | {"result": ws.store.put_json({"weights": other})}, actor="trainer")
+    found = rerun(copy).findings
+    assert len(found) == 1
+    assert "blind audit" in found[0].where
+
+
+def _desk(ws, config, sizes):
+    from superalign.pipeline.desk import Desk
+
+    return Desk(ws=ws, config=config, sizes=sizes, say=lambda text: None)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ({"x": (1.0, 2)}, {"x": [1.0, 2]}, True),
+        ({"x": 1.0}, {"x": 1.0 + 1e-12}, True),
+        ({"x": 1.0}, {"x": 1.0 + 1e-6}, False),
+        ({"x": 1}, {"y": 1}, False),
+        ([None], [0], False),
+        (True, 1, False),
+        ("a", "a", True),
+        (float("nan"), float("nan"), False),
+    ],
+)
+def test_close(a, b, same):
+    assert close(a, b) == same
+
+
+def test_difference_counts_what_numbers_cannot():
+    assert difference({"a": [1, 2]}, {"a": [1, 2.25]}) == 0.25
+    assert difference({"a": "x"}, {"a": "y"}) == float("inf")
+    assert difference({}, []) == float("inf")
