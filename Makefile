@@ -31,6 +31,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
 		[ "$$(id -u)" = 0 ] || { echo "$(PYTHON) cannot make a virtual environment: install python3.11-venv" >&2; exit 1; }; \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv; }
+	@command -v bwrap >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		{ apt-get update -qq; apt-get install -y -qq --no-install-recommends bubblewrap; }; } || \
+		echo "no bubblewrap: the sandbox falls back to Landlock, see superalign doctor" >&2
 	[ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt torch -e ".[local,test,lint]"
 	@touch $@
