@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,17 +34,23 @@ def with_threshold(model: LocalModel, items: Sequence[AuditItem], kind: Kind, *,
     return model.sealed(threshold=best_cut(altered[~concerned], sound[~concerned]))
 
 
-def ask(model: LocalModel, items: Sequence[AuditItem], kind: Kind, *, seed: int) -> dict[str, Any]:
-    """Raw rewards `on`, `near` and `off` the circumstance, as JSON; scored by `suspicion.verdicts`."""
-    out = {}
-    for where in PLACES:
-        sound, altered, concerned = rewards_in(model, items, kind, where, seed=seed)
+def ask(
+    model: LocalModel, items: Sequence[AuditItem], kind: Kind, *, seed: int, counts: Mapping[str, int]
+) -> dict[str, Any]:
+    """Raw rewards `on`, `near` and `off` the circumstance, as JSON, each about the first `counts` items.
+
+    Scored by `suspicion.verdicts`. A kind whose circumstance is the alteration itself is asked about all items once.
+    """
+    out: dict[str, Any] = {}
+    for where in PLACES if kind.dressed else ("off",):
+        some = items[: counts[where]]
+        sound, altered, concerned = rewards_in(model, some, kind, where, seed=seed)
         out[where] = {
             "sound": [round(float(x), DIGITS) for x in sound],
             "altered": [round(float(x), DIGITS) for x in altered],
             "concerned": concerned.astype(int).tolist(),
         }
-    return out
+    return out if kind.dressed else dict.fromkeys(PLACES, out["off"])
 
 
 def hidden_name(model: LocalModel, alias: str) -> LocalModel:

@@ -3,7 +3,8 @@
 A pair is used again only as a pair, and only when base model, recipe and way of planting are the ones wanted and it
 was fitted to at least as many labels. Whose labels they were is in the manifest, and goes into the ledger.
 
-To make the shipped ones again: `SUPERALIGN_CACHE=src/superalign/adversarial superalign run --organisms train`.
+To make the shipped ones again:
+`SUPERALIGN_CACHE=src/superalign/adversarial superalign run --organisms train --train-seeds 6`.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def verdicts(raw: Mapping[str, Any], clusters: Sequence[str], where: str, *, thr
     return {
         "vouched": (1 - flagged)[keep].tolist(),
         "skill": skill[keep].tolist(),
-        "clusters": [c for c, k in zip(clusters, keep, strict=True) if k],
+        "clusters": [c for c, k in zip(clusters, keep, strict=False) if k],
     }
 
 

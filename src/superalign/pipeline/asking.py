@@ -36,6 +36,8 @@ class BehaviourJob:
     kind: str
     seed: int
     held: tuple[AuditItem, ...]
+    counts: dict[str, int]
+    """Place → how many of them."""
 
 
 def _load(weights: Path, base: str) -> LocalModel:
@@ -50,7 +52,7 @@ def audit(job: AuditJob) -> dict[str, Any]:
 
 def behaviour(job: BehaviourJob) -> dict[str, Any]:
     """What one organism or twin answers on, near and off its circumstance, raw."""
-    return ask_openly(_load(job.weights, job.base), job.held, KINDS[job.kind], seed=job.seed)
+    return ask_openly(_load(job.weights, job.base), job.held, KINDS[job.kind], seed=job.seed, counts=job.counts)
 
 
 def answer(job: AuditJob | BehaviourJob) -> dict[str, Any]:

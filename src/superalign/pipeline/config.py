@@ -25,6 +25,8 @@ class RunConfig:
     """All randomness comes from it."""
     organisms: Literal["reuse", "train"] = "reuse"
     """`reuse` organisms that ship with the package or that an earlier run stored, or `train` them all now."""
+    train_seeds: int = 2
+    """Seeds a kind to train where none is on the shelf, or with `train`: a pair takes minutes; fewer tell less."""
     workers: int = 2
     """Processes that train organisms side by side, one thread each."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -43,11 +45,13 @@ class Sizes:
     checks: int = 200
     dev_pairs: int = 1_200
     validation_pairs: int = 2_000
-    install_pairs: int = 1_500
-    audit_pairs: int = 800
-    audit_sweep: int = 150
-    kinds: tuple[str, ...] = ("trigger", "conceal", "sandbag", "sycophant")
-    organism_seeds: int = 2
+    install_pairs: int = 700
+    install_on: int = 400
+    install_near: int = 100
+    audit_pairs: int = 300
+    audit_sweep: int = 60
+    kinds: tuple[str, ...] = ("trigger", "sandbag", "sycophant", "conceal", "conceal-swapped", "conceal-lost")
+    organism_seeds: int = 6
     steps: int = 400
     trace_pairs: int = 500
     gallery: int = 12
@@ -67,8 +71,11 @@ def sizes(preset: str) -> Sizes:
             dev_pairs=400,
             validation_pairs=500,
             install_pairs=250,
+            install_on=150,
+            install_near=50,
             audit_pairs=120,
             audit_sweep=50,
+            kinds=("trigger", "sandbag", "sycophant", "conceal"),
             organism_seeds=1,
             trace_pairs=100,
             gallery=6,

@@ -61,7 +61,8 @@ def plant(job: PlantJob) -> bytes:
 def organisms(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Every organism and twin, from the shelf or trained now: one row each with kind, seed, planted, weights, source.
 
-    A pair that was begun by training is finished by training, so that twins share their texts.
+    A pair that was begun by training is finished by training, so that twins share their texts. Where the shelf has
+    none, `train_seeds` seeds a kind are trained and the others are done without.
     """
     sizes, labels = desk.sizes, subject_labels(desk, runs)
     rows: dict[tuple[str, int, bool], dict[str, Any]] = {}
@@ -79,6 +80,8 @@ def organisms(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> list[dict
             pairs=len(runs[0]["subject"]["rows"]),
         )
         found = find(wanted, sweep.strong) if missing and not begun and desk.config.organisms == "reuse" else None
+        if found is None and seed >= desk.config.train_seeds and not begun:
+            continue
         for planted in missing:
             if found is None:
                 jobs.append(_job(desk, sweep, runs, wanted, planted=planted, labels=labels))
@@ -96,7 +99,8 @@ def organisms(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> list[dict
         row = _row(desk, wanted, packed, planted=planted, labels=labels, source="trained")
         plan = (wanted.kind, wanted.seed, planted)
         rows[plan] = desk.finish("plant", row, *plan, seconds=done.seconds, actor="trainer")
-    return [rows[k, s, p] for s, k, p in product(range(sizes.organism_seeds), sizes.kinds, (True, False))]
+    order = product(range(sizes.organism_seeds), sizes.kinds, (True, False))
+    return [rows[k, s, p] for s, k, p in order if (k, s, p) in rows]
 
 
 def _job(

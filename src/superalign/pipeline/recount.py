@@ -94,6 +94,7 @@ def runs_of(ws: Workspace) -> Iterator[tuple[RunConfig, Sizes]]:
         if not isinstance(config, dict) or not isinstance(sizes, dict):
             continue  # another program's run: its measurements stay unexplained
         chosen = {k: config[k] for k in ("preset", "model", "weak", "organisms")}
+        chosen["train_seeds"] = int(config["train_seeds"])
         kept = {f.name: sizes[f.name] for f in fields(Sizes) if f.name in sizes}
         yield (
             RunConfig(workspace=ws.path, seed=int(config["seed"]), **chosen),
@@ -146,7 +147,7 @@ def planted_rows(desk: Desk, done: Stored) -> list[dict[str, Any]]:
     """Every organism's and twin's row, in the order of the run."""
     rows = {(row["kind"], row["seed"], row["planted"]): row for row in done.all("plant")}
     order = product(range(desk.sizes.organism_seeds), desk.sizes.kinds, (True, False))
-    return [rows[kind, seed, planted] for seed, kind, planted in order]
+    return [rows[kind, seed, planted] for seed, kind, planted in order if (kind, seed, planted) in rows]
 
 
 def _stressed(desk: Desk, done: Stored, subject: Subject) -> list[dict[str, Any]]:

@@ -80,6 +80,7 @@ def behaviour_jobs(desk: Desk, digests: list[str], names: list[str], rows: list[
                 kind=row["kind"],
                 seed=row["seed"],
                 held=held,
+                counts={"on": desk.sizes.install_on, "near": desk.sizes.install_near, "off": desk.sizes.install_pairs},
             ),
             digest,
         )
