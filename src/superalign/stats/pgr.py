@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import optimize
 from scipy import stats as scipy_stats
 
 from superalign.stats.interval import Array, Interval, StatsError, checked, cluster_codes, refused
+from superalign.stats.mean import mean_interval
 
 
 def _ratio(weak: Array, student: Array, ceiling: Array) -> Array:
@@ -142,3 +145,138 @@ def pgr_fieller(
         clusters=groups,
         method="Fieller",
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PGR:
+    """Performance gap recovered, and all it rests on; `value.value` None is a refusal, and its note says why."""
+
+    weak: Interval
+    student: Interval
+    ceiling: Interval
+    value: Interval
+    """By hierarchical bootstrap over seeds and clusters."""
+    fieller: Interval
+    """The closed form on clustered means over the seeds' average: a check on the bootstrap, blind to seed noise."""
+    seeds: int
+
+    @property
+    def quotable(self) -> bool:
+        """May it be quoted? Not where the gap itself is noise."""
+        return self.value.value is not None
+
+
+def recovered(
+    weak: Sequence[ArrayLike],
+    student: Sequence[ArrayLike],
+    ceiling: Sequence[ArrayLike],
+    *,
+    clusters: Sequence[Any] | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+    draws: int = 2000,
+) -> PGR:
+    """PGR as an object, from one array of per-item correctness a seed; clusters as in `pgr`.
+
+    Fieller's form needs the same items in every seed; where they differ it is refused, and says so.
+
+    >>> recovered([[0, 0, 1, 0] * 50], [[1, 0, 1, 0] * 50], [[1, 1, 1, 0] * 50]).value.value
+    0.5
+    """
+    value = pgr(weak, student, ceiling, clusters=clusters, level=level, seed=seed, draws=draws)
+    sides = [[checked(one, "values") for one in side] for side in (weak, student, ceiling)]
+    labels = None if clusters is None else [np.asarray(c) for c in clusters]
+    lengths = {len(one) for side in sides for one in side}
+    alike = len(lengths) == 1 and (labels is None or all(np.array_equal(labels[0], c) for c in labels))
+    if alike:
+        means = [np.mean(side, axis=0) for side in sides]
+        first = None if labels is None else labels[0]
+        closed = pgr_fieller(*means, clusters=first, level=level)
+        parts = [mean_interval(mean, clusters=first, level=level) for mean in means]
+    else:
+        why = "the seeds hold different items: Fieller's form averages them item by item"
+        closed = refused(why, n=value.n, clusters=value.clusters, method="Fieller", level=level)
+        joined = None if labels is None else np.concatenate(labels)
+        parts = [mean_interval(np.concatenate(side), clusters=joined, level=level) for side in sides]
+    return PGR(weak=parts[0], student=parts[1], ceiling=parts[2], value=value, fieller=closed, seeds=len(weak))
+
+
+def ground_truth_equivalent(
+    student: ArrayLike,
+    curve: Sequence[tuple[int, ArrayLike]],
+    *,
+    clusters: Any = None,
+    level: float = 0.95,
+    seed: int = 0,
+    draws: int = 1000,
+) -> Interval:
+    """How many true labels the student's supervision is worth: where its accuracy meets the curve of true labels.
+
+    `student` (n,) is its correctness on the test items; `curve` pairs a number of true labels with the correctness (n,)
+    of the same student trained on so many. Between two points it is read off linearly in the logarithm of the labels,
+    the curve made monotone first (pool adjacent violators). The interval draws the items' clusters, for the student and
+    for the curve at once. Refuses outside the curve's range, and with fewer than two points.
+
+    >>> right = lambda k, n=40: [1] * k + [0] * (n - k)
+    >>> ground_truth_equivalent(right(25), [(100, right(20)), (400, right(30))], draws=50).value
+    200.0
+    """
+    values = checked(student, "student")
+    counts = [k for k, _ in curve]
+    if len(curve) < 2 or sorted(set(counts)) != counts or counts[0] < 1:
+        raise StatsError(f"label counts {counts}: give two or more, rising, from 1")
+    table = np.stack([values, *(checked(c, f"curve at {k}") for k, c in curve)])
+    codes, groups = cluster_codes(clusters, len(values))
+    name = "labels read off the curve, cluster bootstrap"
+    if groups < 2:
+        return refused(
+            f"{groups} clusters: an interval needs two", n=len(values), clusters=groups, method=name, level=level
+        )
+    logs = np.log(np.array(counts, dtype=np.float64))
+    value = _read_off(table.mean(1), logs)
+    if value is None:
+        means = table.mean(1)
+        why = f"the student's {means[0]:.3f} lies outside the curve, {means[1]:.3f} to {means[-1]:.3f}: extend it"
+        return refused(why, n=len(values), clusters=groups, method=name, level=level)
+    sums = np.stack([np.bincount(codes, weights=row, minlength=groups) for row in table])
+    sizes = np.bincount(codes, minlength=groups).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    times = rng.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.float64)
+    means = (times @ sums.T) / np.maximum(times @ sizes, 1e-9)[:, None]
+    found = [_read_off(row, logs) for row in means]
+    ends = np.array(
+        [
+            v if v is not None else (np.inf if row[0] > row[1:].max() else 0.0)
+            for v, row in zip(found, means, strict=True)
+        ]
+    )
+    low, high = np.quantile(ends, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    note = "" if np.isfinite(high) and low > 0 else "an end lies outside the curve: it is open"
+    return Interval(
+        value=round(value, 6),
+        low=float(low) if low > 0 else None,
+        high=float(high) if np.isfinite(high) else None,
+        level=level,
+        n=len(values),
+        clusters=groups,
+        method=name,
+        note=note,
+    )
+
+
+def _drawn(means: Array, logs: Array) -> float:
+    """Labels that a draw reads off: none where it lies under the curve, infinitely many above it."""
+    found = _read_off(means, logs)
+    return found if found is not None else np.inf if means[0] > means[1:].max() else 0.0
+
+
+def _read_off(means: Array, logs: Array) -> float | None:
+    """Labels at which the monotone curve means[1:] reaches means[0]; None outside."""
+    rising = optimize.isotonic_regression(means[1:]).x
+    if not rising[0] <= means[0] <= rising[-1] or rising[0] == rising[-1]:
+        return None
+    at = int(np.searchsorted(rising, means[0], side="left"))
+    if at == 0:
+        return float(np.exp(logs[0]))
+    share = (means[0] - rising[at - 1]) / (rising[at] - rising[at - 1])
+    return float(np.exp(logs[at - 1] + share * (logs[at] - logs[at - 1])))
