@@ -164,7 +164,7 @@ def brier_case(groups: int, size: int, which: str) -> Case:
 
 
 def pgr_case(seeds: int, groups: int, size: int, how: str, *, apart: float = 0.0) -> Case:
-    """PGR of .5: floor .6, student .7, ceiling .8 on the same clustered items; the student's seeds differ by `apart`."""
+    """PGR of .5: floor .6, student .7, ceiling .8 on the same items; the student's seeds differ by `apart`."""
 
     def one(rng: Rng) -> tuple[Interval, float]:
         g = clusters(groups, size)

@@ -115,8 +115,7 @@ def calibration_error(
     def statistic(rows: Any) -> float:
         return _plain(forecast[rows], happened[rows], codes[rows])
 
-    options = {"method": "percentile", "level": level, "seed": seed, "draws": draws}
-    return bootstrap_interval(statistic, n, clusters=clusters, **options)
+    return bootstrap_interval(statistic, n, clusters=clusters, method="percentile", level=level, seed=seed, draws=draws)
 
 
 def _jackknifed(p: Array, y: Array, bins: Any, clusters: Any, level: float) -> Interval:
