@@ -3,6 +3,8 @@
 import doctest
 import importlib
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -419,3 +421,26 @@ def test_it_stands_alone():
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "{'stats'} set()"
+
+
+def test_the_page_about_it_is_true():
+    page = Path(__file__).parents[2] / "docs" / "stats.md"
+    result = doctest.testfile(str(page), module_relative=False)
+    assert result.attempted > 4
+    assert not result.failed
+    named = set(re.findall(r"`(\w+)[(`]", page.read_text(encoding="utf-8").split("## Conventions")[0]))
+    assert set(stats.__all__) - {
+        "PGR",
+        "Equivalence",
+        "Interval",
+        "McNemar",
+        "Operating",
+        "OperatingPoint",
+    } - named <= {
+        "best_cut",
+        "refused",
+        "threshold_at",
+        "tpr_at_fpr",
+        "StatsError",
+        "binomial_power",
+    }
