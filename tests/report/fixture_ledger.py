@@ -166,6 +166,10 @@ def _trained(book: Book) -> None:
 def _validated(book: Book) -> None:
     for kind, value in (("all", 0.88), ("swapped", 0.99), ("variable", 0.52)):
         book.measure(f"accuracy.pair.{kind}", value, stage="validate", figure="accuracy", view="pair", alteration=kind)
+    for part, value in (("before", 0.71), ("after", 0.84), ("change", 0.13)):
+        for kind in ("all", "operator"):
+            tags = {"stage": "validate", "figure": "change", "part": part, "alteration": kind}
+            book.measure(f"change.{part}.{kind}", value, **tags)
     book.measure("gap.gap", 0.09, stage="validate", figure="gap", part="gap")
     book.measure("robustness.rename", -0.01, stage="validate", figure="robustness", rewriting="rename")
     book.measure("probe.selectivity", 0.01, stage="validate", figure="probe", part="selectivity", white_box=True)

@@ -23,6 +23,7 @@ def test_every_table_has_its_rows(view):
         "train.accuracy": 3,
         "train.contrast": 2,
         "validate.accuracy": 3,
+        "validate.change": 6,
         "validate.gap": 1,
         "validate.robustness": 1,
         "validate.probe": 1,

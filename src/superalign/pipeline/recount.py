@@ -20,7 +20,7 @@ from superalign.pipeline.pages import dev_page, open_page, opened_pages, truth_s
 from superalign.pipeline.stress_scores import measure_install, score_rows
 from superalign.pipeline.sweep_scores import measure_sweep
 from superalign.pipeline.tally import Tally, strike, unexplained
-from superalign.pipeline.validate_scores import dev_threshold, measure_validation, missed, show_missed
+from superalign.pipeline.validate_scores import BASE, dev_threshold, measure_validation, missed, show_missed
 from superalign.tasks.slips import slips
 
 MALFORMED = (SuperalignError, KeyError, ValueError, IndexError, TypeError, AttributeError)
@@ -135,7 +135,7 @@ def _validated(desk: Desk, done: Stored) -> Subject:
         "probe the subject's activations",
         "name the wrong step of calculations",
     )
-    said = {stage: done(stage) for stage in stages}
+    said = {stage: done(stage) for stage in (*stages, BASE)}
     measure_validation(desk, pages, said, subject)
     repairs = done("ask for repairs of what it missed")
     if done("what it missed, shown") is not None:

@@ -71,13 +71,16 @@ def difference(a: Any, b: Any) -> float:
 def _answers(desk: Desk, done: Stored, workers: int) -> Iterator[tuple[str, Any, Any]]:
     """Stage, what is stored, and what the stored weights say now."""
     from superalign.models import load_model, unpack
-    from superalign.pipeline.validate import ASKED, ask_dev
+    from superalign.pipeline.validate import ASKED, ask_base, ask_dev
+    from superalign.pipeline.validate_scores import BASE
 
     if done("the subject, its threshold fixed") is None:
         return
     base = load_model(desk.config.model)
     fitted = unpack(desk.ws.store.get(done("fit the subject")["weights"]), base)
     yield "ask the subject about dev files", done("ask the subject about dev files"), ask_dev(desk, fitted)
+    if (known := done(BASE)) is not None:
+        yield BASE, known, ask_base(desk, base)
     subject = the_subject(desk, done)
     model = fitted.sealed(threshold=subject.threshold)
     yield "the subject, its threshold fixed", subject.identity, model.identity

@@ -17,7 +17,7 @@ from superalign.interpretability import control_labels, fit_probe, pooled, probe
 from superalign.models import LocalModel
 from superalign.pipeline.desk import Desk, register
 from superalign.pipeline.pages import dev_page, open_page, opened_pages, truth_signal
-from superalign.pipeline.validate_scores import dev_threshold, measure_validation, missed, show_missed
+from superalign.pipeline.validate_scores import BASE, dev_threshold, measure_validation, missed, show_missed
 from superalign.tasks.item import Page
 from superalign.tasks.slips import slips
 from superalign.tasks.traces import step_word, traces
@@ -79,6 +79,13 @@ def ask_steps(desk: Desk, model: LocalModel) -> dict[str, Any]:
     return {"results": [[round(float(x), DIGITS) for x in line[words]] for line in lines]}
 
 
+def ask_base(desk: Desk, base: LocalModel) -> dict[str, Any]:
+    """Mean surprisal (nats a token) of the validation pairs under the base, a and b in turn: what it knew before."""
+    page = slips(split="validation", view="pair", n=desk.sizes.validation_pairs)
+    lines = base.logprobs([context(*NEUTRAL, i.input[s]) for i in page.items for s in "ab"])
+    return {"nats": [round(float(-line[2:].mean()), DIGITS) for line in lines]}
+
+
 ASKED = {
     "ask the subject about held-out files": ask_pairs,
     "probe the subject's activations": ask_probe,
@@ -99,13 +106,14 @@ def fix_threshold(desk: Desk, model: LocalModel) -> LocalModel:
     return fixed
 
 
-def validate(desk: Desk, model: LocalModel) -> None:
-    """Ask the subject, then score what it said against sealed truth."""
+def validate(desk: Desk, model: LocalModel, base: LocalModel) -> None:
+    """Ask the subject, and the base it was fitted from, then score what they said against sealed truth."""
     pages = opened_pages(desk)
+    before = desk.stage(BASE, lambda: ask_base(desk, base), base.digest)
     said = {stage: desk.stage(stage, lambda ask=ask: ask(desk, model), model.digest) for stage, ask in ASKED.items()}  # type: ignore[misc]
     with desk.together("validation, measured", model.digest) as new:
         if new:
-            measure_validation(desk, pages, said, model)
+            measure_validation(desk, pages, said | {BASE: before}, model)
     worst = missed(desk, pages["pairs"], said)
     repairs = desk.stage("ask for repairs of what it missed", lambda: _repairs(model, worst), model.digest)
     with desk.together("what it missed, shown", model.digest) as new:

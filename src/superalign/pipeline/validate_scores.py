@@ -19,6 +19,7 @@ PAIRS, PROBE, STEPS = (
     "probe the subject's activations",
     "name the wrong step of calculations",
 )
+BASE = "ask the base about held-out files"
 
 
 def dev_threshold(said: dict[str, Any], dev: Opened) -> float:
@@ -34,6 +35,8 @@ def measure_validation(desk: Desk, pages: dict[str, Opened], said: Said, model: 
     asked = more | {"inputs": (pairs.digest, desk.ws.store.put_json(said[PAIRS]))}
     _accuracy(desk, pairs, said[PAIRS], model.threshold, asked)
     _robustness(desk, pairs, said[PAIRS], asked)
+    compared = asked | {"inputs": (*asked["inputs"], desk.ws.store.put_json(said[BASE]))}
+    _change(desk, pairs, said, compared)
     probed = more | {"inputs": (pages["singles"].digest, desk.ws.store.put_json(said[PROBE])), "white_box": True}
     _probed(desk, pages["singles"], said[PROBE], model.threshold, probed)
     _traced(desk, pages["calculations"], said[PAIRS], model)
@@ -93,6 +96,29 @@ def _accuracy(desk: Desk, pairs: Opened, said: dict[str, Any], threshold: float,
         tags={"stage": "validate", "figure": "gap", "part": "gap"},
         **more,
     )
+
+
+def _change(desk: Desk, pairs: Opened, said: Said, more: dict[str, Any]) -> None:
+    """Paired accuracy before the fitting (the base's own surprisal), after it, and the paired difference."""
+    nats, rows = np.array(said[BASE]["nats"]).reshape(-1, 2), np.arange(len(pairs.truths))
+    sound, altered = nats[rows, pairs.answers], nats[rows, 1 - pairs.answers]
+    before = np.where(sound == altered, 0.5, sound < altered)
+    high, low = _split(said[PAIRS], pairs)
+    after = np.where(high == low, 0.5, high > low)
+    kinds = np.array([t["kind"] for t in pairs.truths])
+    for kind in ("all", *ALTERATIONS):
+        keep = np.ones(len(kinds), bool) if kind == "all" else kinds == kind
+        parts = (
+            ("before", "before: the base, by its surprisal", proportion_interval),
+            ("after", "after: the subject, by its reward", proportion_interval),
+        )
+        for (part, title, interval), values in zip(parts, (before, after), strict=True):
+            tags = {"stage": "validate", "figure": "change", "part": part, "alteration": kind}
+            found = interval(values[keep], clusters=pairs.clusters[keep])
+            measured(desk, f"change.{part}.{kind}", f"Paired accuracy {title}, {kind}", found, tags=tags, **more)
+        tags = {"stage": "validate", "figure": "change", "part": "change", "alteration": kind}
+        found = paired_difference(after[keep], before[keep], clusters=pairs.clusters[keep])
+        measured(desk, f"change.change.{kind}", f"After minus before, {kind}", found, tags=tags, **more)
 
 
 def _robustness(desk: Desk, pairs: Opened, said: dict[str, Any], more: dict[str, Any]) -> None:

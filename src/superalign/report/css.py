@@ -101,8 +101,8 @@ overflow-wrap:normal;unicode-bidi:bidi-override;direction:ltr;max-height:32rem}
 mark{color:inherit;background:none;border-radius:2px}
 mark.place{background:var(--mark);border-bottom:2px solid var(--orange);padding-bottom:2px}
 mark.pointed{outline:1.5px dashed var(--blue);outline-offset:0}
-.sides{display:grid;grid-template-columns:minmax(0,1.9fr) minmax(0,1fr);gap:1.6rem;align-items:start}
-.sides pre,.sides dl{margin:.4rem 0}.sides .kv{grid-template-columns:1fr;gap:0}.sides dd{margin-bottom:.45rem}
+.sides{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:0 1.6rem;align-items:start}
+.sides figure{margin:.2rem 0;min-width:0}.sides pre{margin:.3rem 0 .7rem}.sides figcaption{font-size:.85rem;color:var(--soft)}
 .vh,.strips:not(.power) caption{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap;user-select:none}
 .events{font-size:.8rem}.events td,.events th{padding:.2rem .8rem .2rem 0;font-weight:400}
 .events tr:target{background:var(--mark)}
@@ -122,7 +122,7 @@ svg.dots text{font-size:18px}svg.roc text{font-size:13px}svg.strip text{font-siz
 .cards td[data-label]::before{content:attr(data-label);display:block;font-size:.78rem;color:var(--soft);font-weight:400}
 .cards.big tr{padding:1rem 0}.cards .why{min-width:0}
 .cards.big td{padding:.35rem 0}.cards.big tbody th{padding:0 0 .2rem;font-size:1.05rem}
-.sides{grid-template-columns:minmax(0,1fr);gap:0}.loud{padding-left:1.7rem}.kv{grid-template-columns:1fr;gap:0}.kv dd{margin-bottom:.5rem}
+.loud{padding-left:1.7rem}.kv{grid-template-columns:1fr;gap:0}.kv dd{margin-bottom:.5rem}
 }
 @media print{
 :root{--paper:#fff;--card:#f6f6f4}body{font-size:10.5pt}main{max-width:none;padding:0}nav{display:none}

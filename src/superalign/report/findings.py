@@ -12,6 +12,7 @@ _NAMES = {
     "train.accuracy": "train: accuracies of the arms",
     "train.contrast": "train: paired contrasts (does oversight help?)",
     "validate.accuracy": "validate: accuracy by kind of alteration",
+    "validate.change": "validate: before and after the fitting",
     "validate.gap": "validate: the discriminator–critique gap",
     "validate.robustness": "validate: robustness to harmless rewriting",
     "validate.probe": "validate: the probe and its selectivity",

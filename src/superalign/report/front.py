@@ -33,6 +33,7 @@ CONTENTS = (
     ("stress", "Stress-test"),
     ("lineage", "Lineage"),
     ("gallery", "Failures"),
+    ("tried", "Tried"),
     ("costs", "Costs"),
     ("verify", "How to verify"),
     ("events", "Events"),

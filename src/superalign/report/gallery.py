@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from superalign.report.html import Html, cite, fold, model_name, named, nothing, tag, together
+from superalign.report.html import Html, cite, model_name, named, nothing, tag, together
 from superalign.report.text import clip
 from superalign.report.views import Specimen
 
@@ -38,15 +38,22 @@ def _specimen(index: int, one: Specimen) -> Html:
     return tag(
         "article",
         tag("h3", f"{index}. ", named(one.title or one.id or "untitled"), " ", cite(one.seq)),
-        tag(
-            "div",
-            tag("pre", tag("code", marked(one.shown, one.place, one.pointed)), tabindex=0),
-            tag("dl", *pairs, class_="kv"),
-            class_="sides",
-        ),
-        fold("The original code", tag("pre", tag("code", one.source), tabindex=0)) if one.source else Html(""),
+        tag("div", *_codes(one), class_="sides"),
+        tag("dl", *pairs, class_="kv"),
         class_="specimen",
     )
+
+
+def _codes(one: Specimen) -> list[Html]:
+    """The original and what was shown, side by side."""
+    shown = tag("pre", tag("code", marked(one.shown, one.place, one.pointed)), tabindex=0)
+    if not one.source:
+        return [tag("figure", tag("figcaption", "As shown"), shown)]
+    original = tag("pre", tag("code", one.source), tabindex=0)
+    return [
+        tag("figure", tag("figcaption", "Before: the original"), original),
+        tag("figure", tag("figcaption", "After: as the model was shown it"), shown),
+    ]
 
 
 def _hit(one: Specimen) -> str:

@@ -11,7 +11,7 @@ from superalign.report.views import Install, Number, Power, Row, Suspect
 
 SECTIONS = {
     "train": ("pgr", "accuracy", "contrast"),
-    "validate": ("accuracy", "gap", "robustness", "probe"),
+    "validate": ("accuracy", "change", "gap", "robustness", "probe"),
     "stress": ("install", "power", "suspicion"),
 }
 LABEL = {

@@ -16,6 +16,7 @@ from superalign.report.graph import lineage_section
 from superalign.report.html import shell, tag, together
 from superalign.report.sections import stress_section, train_section, validate_section
 from superalign.report.text import short
+from superalign.report.tried import tried_section
 from superalign.report.views import Dossier
 
 MAX_FIGURE = 32 << 20
@@ -48,6 +49,7 @@ def render(dossier: Dossier) -> str:
         stress_section(dossier),
         lineage_section(dossier.lineage, dossier.subject),
         gallery_section(dossier.gallery),
+        tried_section(dossier),
         costs_section(dossier),
         verify_section(dossier),
     )

@@ -25,6 +25,7 @@ from superalign.report.html import (
 )
 from superalign.report.plots import Scale, axis, roc, scale_for, strip, suspicion
 from superalign.report.text import clip, count, figure
+from superalign.report.tried import before_after
 from superalign.report.verdicts import DETECTION_FLOOR, FALSE_ALARM_CEILING, threshold_of
 from superalign.report.views import Curve, Dossier, Install, Number, Power, Row, Suspect
 
@@ -126,6 +127,7 @@ def validate_section(dossier: Dossier) -> Html:
         "no accuracy of the subject (stage=validate, figure=accuracy)",
         scale_for(_numbers(t["validate.accuracy"]), low=0.4, high=1.0, base=0.5, marks=CHANCE), "Alteration",
     )  # fmt: skip
+    parts += before_after(t["validate.change"])
     parts += _part(
         dossier, "validate.gap", "The discriminator–critique gap",
         "Can it point at what it can tell? Both in the same units; the gap is paired. A wide gap: it knows more than it says.",
