@@ -35,11 +35,11 @@ def counting(limits: Limits) -> Iterator[Groups]:
         COUNTED[0] += made.cpu() or 0.0
 
 
-def spent(work: Callable[[], object]) -> tuple[float, float]:
-    """CPU and wall milliseconds of the work and its children."""
+def spent(work: Callable[[], object], grouped: bool) -> tuple[float, float]:
+    """CPU and wall milliseconds of the work and its children, by their control group where they are in one."""
 
     def cpu() -> float:
-        who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        who = (resource.RUSAGE_SELF,) if grouped else (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         return COUNTED[0] + sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, who))
 
     before, began = cpu(), time.perf_counter()
@@ -62,6 +62,8 @@ def bare_calls() -> None:
 def main() -> None:
     """Run all and print, per program, milliseconds over bare."""
     start.groups = counting  # type: ignore[attr-defined]
+    with groups(Limits()) as made:
+        counted = made.cpu() is not None
     result: dict[str, dict[str, float]] = {}
     for layer in [layer for layer in standing() if isinstance(layer, Isolation)]:
 
@@ -82,7 +84,10 @@ def main() -> None:
             "fork": (forks, PROGRAMS),
             "batch": (batches, PROGRAMS),
         }
-        rounds = [{name: spent(work) for name, (work, _) in works.items()} for _ in range(ROUNDS)]
+        rounds = [
+            {name: spent(work, counted and "bare" not in name) for name, (work, _) in works.items()}
+            for _ in range(ROUNDS)
+        ]
         for name, (_, count) in works.items():
             for i, what in enumerate(("cpu_ms", "wall_ms")):
                 value = statistics.median(r[name][i] for r in rounds) / count

@@ -24,6 +24,7 @@ TINY = dataclasses.replace(
     kinds=("trigger", "sandbag"),
     steps=8,
     trace_pairs=10,
+    mutant_pairs=20,
     gallery=2,
     draws=100,
 )

@@ -24,6 +24,7 @@ TINY = dataclasses.replace(
     audit_sweep=20,
     steps=15,
     trace_pairs=20,
+    mutant_pairs=40,
     gallery=3,
     draws=200,
 )

@@ -170,6 +170,7 @@ def _validated(book: Book) -> None:
         for kind in ("all", "operator"):
             tags = {"stage": "validate", "figure": "change", "part": part, "alteration": kind}
             book.measure(f"change.{part}.{kind}", value, **tags)
+    book.measure("transfer.rewards.all", 0.56, stage="validate", figure="transfer", part="rewards", fault="all")
     book.measure("gap.gap", 0.09, stage="validate", figure="gap", part="gap")
     book.measure("robustness.rename", -0.01, stage="validate", figure="robustness", rewriting="rename")
     book.measure("probe.selectivity", 0.01, stage="validate", figure="probe", part="selectivity", white_box=True)

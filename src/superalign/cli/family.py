@@ -43,6 +43,8 @@ def main(config: Annotated[FamilyConfig, tyro.conf.arg(name="")]) -> None:
     if config.size not in SIZES:
         raise SuperalignError(f"unknown family size {config.size!r}: use one of {', '.join(SIZES)}")
     out = config.out or Path(f"family-{config.size}")
+    if config.size == "l":
+        Console(stderr=True).print("family l: finding faults in the corpus, a minute or two")
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task(f"family {config.size}", total=config.steps or SIZES[config.size].steps)
 

@@ -1,61 +1,166 @@
-"""`superalign tasks`: list the tasks, audit one for blind tells, or export it as preference data."""
+"""`superalign tasks`: list the tasks, audit one for blind tells, export it as preference data, or make mutants.
+
+superalign tasks audit --task mutants --split validation --form words
+superalign tasks mutants --from src/ --tests "python -m pytest -q -x" --out mutants.jsonl    # of your own package
+superalign tasks mutants --out build/                             # the shipped ones again, from CPython's own tests
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    from superalign.tasks import Page
+
+SPLITS = ("train", "dev", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TasksConfig:
     """Which task, which split, and what to do with it."""
 
-    action: tyro.conf.Positional[Literal["list", "audit", "export"]] = "list"
-    """List what there is, audit for blind tells, or write preference data."""
-    task: Literal["slips", "traces"] = "slips"
+    action: tyro.conf.Positional[Literal["list", "audit", "export", "mutants"]] = "list"
+    """List what there is, audit for blind tells, write preference data, or make mutants."""
+    task: Literal["slips", "traces", "mutants"] = "slips"
     """The task."""
     split: Literal["train", "dev", "validation", "test"] = "dev"
     """The split."""
     view: Literal["pair", "single"] = "pair"
     """Which of two, or one alone."""
-    n: int = 1000
-    """Items."""
-    out: Path = Path("preferences.jsonl")
-    """File to export to."""
+    form: Literal["source", "words"] = "source"
+    """Mutants as whole functions, or as windows of lexed words."""
+    n: int | None = None
+    """Items, or faults to try (default: 1000 of slips and traces, all mutants, 200 faults of a package)."""
+    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """Folder of your own package with its tests (mutants; without it the shipped ones are built again)."""
+    tests: str | None = None
+    """Command that tests the package: it fails when something is wrong."""
+    seconds: float = 60.0
+    """Limit of one run of that command."""
+    out: Path | None = None
+    """File to write (default: preferences.jsonl, mutants.jsonl), or the folder of a build (mutants-build)."""
+    made: Path | None = None
+    """File of your own mutants to audit or export instead of the shipped ones."""
+    seed: int = 0
+    """Seed of every draw."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print JSON."""
 
 
 def main(config: Annotated[TasksConfig, tyro.conf.arg(name="")]) -> None:
-    """List the tasks, audit one for blind tells, or export it as preference data in TRL's format."""
+    """List the tasks, audit one, export it in TRL's format, or make mutants of the library or of your own package."""
     from superalign.evidence import SuperalignError
-    from superalign.tasks import audit, slips, traces, write_preferences
 
-    if config.action == "list":
-        from superalign.tasks.slips import draw
-
-        counts = {split: len(draw(split)) for split in ("train", "dev", "validation", "test")}
-        print(
-            json.dumps({"slips": counts, "traces": "any number"})
-            if config.json
-            else f"slips   {counts}\ntraces  any number"
-        )
-        return
+    actions: dict[str, Callable[[TasksConfig], None]] = {
+        "list": _list,
+        "audit": _audit,
+        "export": _export,
+        "mutants": _mutants,
+    }
     try:
-        page = {"slips": slips, "traces": traces}[config.task](split=config.split, view=config.view, n=config.n)
-        if config.action == "export":
-            write_preferences(page, config.out)
-            print(config.out)
-            return
+        actions[config.action](config)
     except ValueError as error:
         raise SuperalignError(str(error)) from error
-    results = audit(page)
+
+
+def _list(config: TasksConfig) -> None:
+    from superalign.tasks.mutants import mutants_index
+    from superalign.tasks.slips import draw
+
+    counts = {split: len(draw(split)) for split in SPLITS}
+    if config.json:
+        print(json.dumps({"slips": counts, "traces": "any number", "mutants": mutants_index()["shipped"]}))
+    else:
+        print(f"slips    {counts}\ntraces   any number\nmutants  {mutants_index()['shipped']}")
+
+
+def _page(config: TasksConfig) -> Page:
+    from superalign.tasks import load_mutants, mutants, slips, traces
+
+    if config.task == "mutants":
+        made = load_mutants(config.made) if config.made else None
+        options: dict[str, Any] = {"n": config.n, "seed": config.seed, "form": config.form, "made": made}
+        return mutants(split=config.split, view=config.view, **options)
+    make = slips if config.task == "slips" else traces
+    return make(split=config.split, view=config.view, n=config.n or 1000, seed=config.seed)
+
+
+def _export(config: TasksConfig) -> None:
+    from superalign.tasks import write_preferences
+
+    out = config.out or Path("preferences.jsonl")
+    rows = write_preferences(_page(config), out)
+    print(json.dumps({"out": str(out), "rows": rows}) if config.json else out)
+
+
+def _audit(config: TasksConfig) -> None:
+    from superalign.tasks import audit
+
+    results = audit(_page(config))
     for r in results:
         row = {"attacker": r.attacker, "accuracy": round(r.accuracy, 4), "limit": r.limit, "passed": r.passed}
         print(json.dumps(row) if config.json else f"{r.attacker:16} {r.accuracy:.3f} of at most {r.limit:.3f}")
     sys.exit(0 if all(r.passed for r in results) else 1)
+
+
+def _mutants(config: TasksConfig) -> None:
+    from superalign.evidence import SuperalignError
+
+    if (config.from_ is None) != (config.tests is None):
+        raise SuperalignError("--from and --tests go together: the folder of a package, and the command that tests it")
+    (_own if config.from_ else _build)(config)
+
+
+def _own(config: TasksConfig) -> None:
+    from superalign.tasks.mutants_own import own_mutants
+
+    assert config.from_ is not None
+    assert config.tests is not None
+    out = config.out or Path("mutants.jsonl")
+    with _bar() as show:
+        report = own_mutants(
+            config.from_,
+            config.tests,
+            out,
+            n=200 if config.n is None else config.n,
+            seconds=config.seconds,
+            seed=config.seed,
+            progress=lambda done, total: show("mutants", done, total),
+        )
+    if config.json:
+        row = {"out": str(out), "mutants": len(report.made), "tried": report.tried, "outcomes": dict(report.outcomes)}
+        print(json.dumps(row | {"left_out": list(report.left_out)}))
+        return
+    for name in report.left_out:
+        print(f"left out: {name}", file=sys.stderr)
+    print(f"{len(report.made)} of {report.tried} faults are seen by the tests ({dict(report.outcomes)}): {out}")
+
+
+def _build(config: TasksConfig) -> None:
+    from superalign.tasks.mutants_build import build
+
+    out = config.out or Path("mutants-build")
+    with _bar() as show:
+        made = build(out, seed=config.seed, progress=show)
+    summary = {"out": str(out), "shipped": made["shipped"], "verified": made["verified"], "left_out": made["left_out"]}
+    print(json.dumps(summary) if config.json else f"{made['verified']} verified, shipped {made['shipped']}: {out}")
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A line on stderr that tells how far it is, and the function that moves it: (what, done, total)."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("mutants", total=None)
+        yield lambda what, done, total: progress.update(bar, description=what, completed=done, total=total)

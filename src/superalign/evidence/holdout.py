@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from superalign.stats import mde_two_proportions
-
 from .budgets import ALLOWED, Answers, Asked, Release, answer, checked_settings
 from .canonical import Digest
 from .commitment import commitment
@@ -41,6 +39,8 @@ def admit(
     Raises FirewallError (rule "admission") when optimum − baseline is under twice the effect that n items can show
     at power .8, or a control scores above chance. Twice changes nothing.
     """
+    from superalign.stats.power import mde_two_proportions  # scipy loads where it is needed
+
     digest = _digest(signal)
     body = {
         "signal": digest,

@@ -9,8 +9,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from superalign.stats import mde_two_proportions
-
 from .budgets import ALLOWED, ROLE_OF, checked_settings
 from .canonical import Digest
 from .claims import check_measurement
@@ -25,6 +23,8 @@ CONTROLS = ("null", "constant", "garbage")
 
 def check_admission(state: State, body: Mapping[str, Any]) -> None:
     """Refuse a signal with headroom under twice its minimum detectable effect, or on which a control scores."""
+    from superalign.stats.power import mde_two_proportions  # scipy loads where it is needed
+
     signal = _signal(state, body["signal"])
     chance, baseline, optimum, n = (body[k] for k in ("chance", "baseline", "optimum", "n"))
     if n < 1 or not all(0 <= x <= 1 for x in (chance, baseline, optimum)):

@@ -54,6 +54,7 @@ class Sizes:
     organism_seeds: int = 6
     steps: int = 400
     trace_pairs: int = 500
+    mutant_pairs: int = 1_500
     gallery: int = 12
     draws: int = field(default=2_000)
 
@@ -78,6 +79,7 @@ def sizes(preset: str) -> Sizes:
             kinds=("trigger", "sandbag", "sycophant", "conceal"),
             organism_seeds=1,
             trace_pairs=100,
+            mutant_pairs=300,
             gallery=6,
             draws=500,
         )

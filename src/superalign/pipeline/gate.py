@@ -240,8 +240,9 @@ def _suspicions(desk: Desk, rows: list[dict[str, Any]], check: str, threshold: f
 
 
 def _elsewhere(desk: Desk) -> list[int]:
-    """The subject's measurements on a task it was never trained on."""
-    return [e.seq for e in desk.ws.ledger.events("measurement") if e.body["name"] == "accuracy.traces"]
+    """The subject's measurements on tasks it was never trained on."""
+    names = ("accuracy.traces", "transfer.rewards.all")
+    return [e.seq for e in desk.ws.ledger.events("measurement") if e.body["name"] in names]
 
 
 def _helped(desk: Desk, subject: Named) -> None:

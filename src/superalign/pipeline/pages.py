@@ -14,6 +14,7 @@ from superalign.evidence import Signal, holdout
 from superalign.pipeline.desk import Desk
 from superalign.tasks.item import Page
 from superalign.tasks.lexer import NAMED, SLOTS
+from superalign.tasks.mutants import mutants
 from superalign.tasks.slips import draw, item_id, slips
 from superalign.tasks.traces import traces
 
@@ -74,6 +75,11 @@ def dev_page(desk: Desk) -> Page:
     return slips(split="dev", view="pair", n=desk.sizes.dev_pairs)
 
 
+def mutant_page(desk: Desk) -> Page:
+    """Faults that CPython's own tests prove, in held-out files, as words that the family reads: the far transfer."""
+    return mutants(split="validation", view="pair", form="words", n=desk.sizes.mutant_pairs)
+
+
 def opened_pages(desk: Desk) -> dict[str, Opened]:
     """The pages that the subject is asked about, truths opened."""
     sizes = desk.sizes
@@ -81,6 +87,7 @@ def opened_pages(desk: Desk) -> dict[str, Opened]:
         "pairs": open_page(desk, slips(split="validation", view="pair", n=sizes.validation_pairs)),
         "singles": open_page(desk, slips(split="validation", view="single", n=sizes.validation_pairs)),
         "calculations": open_page(desk, traces(split="validation", view="pair", n=sizes.trace_pairs)),
+        "mutants": open_page(desk, mutant_page(desk)),
         "steps": open_page(desk, traces(split="validation", view="single", n=2 * sizes.trace_pairs)),
     }
 
@@ -92,6 +99,7 @@ def held_out(desk: Desk) -> tuple[Page, ...]:
         dev_page(desk),
         slips(split="validation", view="pair", n=max(sizes.test_pairs, sizes.validation_pairs)),
         slips(split="validation", view="single", n=sizes.validation_pairs),
+        mutant_page(desk),
         traces(split="validation", view="pair", n=sizes.trace_pairs),
         traces(split="validation", view="single", n=2 * sizes.trace_pairs),
     )

@@ -20,7 +20,7 @@ from superalign.pipeline.pages import dev_page, open_page, opened_pages, truth_s
 from superalign.pipeline.stress_scores import measure_install, score_rows
 from superalign.pipeline.sweep_scores import measure_sweep
 from superalign.pipeline.tally import Tally, strike, unexplained
-from superalign.pipeline.validate_scores import BASE, dev_threshold, measure_validation, missed, show_missed
+from superalign.pipeline.validate_scores import BASE, MUTANTS, dev_threshold, measure_validation, missed, show_missed
 from superalign.tasks.slips import slips
 
 MALFORMED = (SuperalignError, KeyError, ValueError, IndexError, TypeError, AttributeError)
@@ -134,6 +134,7 @@ def _validated(desk: Desk, done: Stored) -> Subject:
         "ask the subject about held-out files",
         "probe the subject's activations",
         "name the wrong step of calculations",
+        MUTANTS,
     )
     said = {stage: done(stage) for stage in (*stages, BASE)}
     measure_validation(desk, pages, said, subject)

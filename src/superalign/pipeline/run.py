@@ -99,5 +99,5 @@ def _play(desk: Desk, weak: LocalModel, strong: LocalModel, last: int) -> dict[s
 def expected_steps(shape: Sizes, *, until: Stage = "gate") -> int:
     """How many times `say` will be called at most in a run from scratch: what a progress bar counts to."""
     models = 2 * len(shape.kinds) * shape.organism_seeds
-    steps = [6 + shape.seeds + 1, 7, 3 * models + 1, 0]
+    steps = [6 + shape.seeds + 1, 8, 3 * models + 1, 0]
     return sum(steps[: STAGES.index(until) + 1])

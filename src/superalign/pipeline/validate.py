@@ -16,7 +16,7 @@ from superalign.adversarial.rewriting import REWRITINGS
 from superalign.interpretability import control_labels, fit_probe, pooled, probe_scores
 from superalign.models import LocalModel
 from superalign.pipeline.desk import Desk, register
-from superalign.pipeline.pages import dev_page, open_page, opened_pages, truth_signal
+from superalign.pipeline.pages import dev_page, mutant_page, open_page, opened_pages, truth_signal
 from superalign.pipeline.validate_scores import BASE, dev_threshold, measure_validation, missed, show_missed
 from superalign.tasks.item import Page
 from superalign.tasks.slips import slips
@@ -86,10 +86,19 @@ def ask_base(desk: Desk, base: LocalModel) -> dict[str, Any]:
     return {"nats": [round(float(-line[2:].mean()), DIGITS) for line in lines]}
 
 
+def ask_mutants(desk: Desk, model: LocalModel) -> dict[str, Any]:
+    """Rewards and mean surprisal (nats a token) of the mutants' pairs, a and b in turn: it never trained on faults."""
+    page = mutant_page(desk)
+    lines = model.logprobs([context(*NEUTRAL, i.input[s]) for i in page.items for s in "ab"])
+    nats = [round(float(-line[2:].mean()), DIGITS) for line in lines]
+    return {"rewards": _rewards(model, page, "ab"), "nats": nats}
+
+
 ASKED = {
     "ask the subject about held-out files": ask_pairs,
     "probe the subject's activations": ask_probe,
     "name the wrong step of calculations": ask_steps,
+    "ask the subject about faults that tests prove": ask_mutants,
 }
 """Stage → what is asked there of the subject with its threshold."""
 

@@ -20,6 +20,7 @@ PAIRS, PROBE, STEPS = (
     "name the wrong step of calculations",
 )
 BASE = "ask the base about held-out files"
+MUTANTS = "ask the subject about faults that tests prove"
 
 
 def dev_threshold(said: dict[str, Any], dev: Opened) -> float:
@@ -41,6 +42,7 @@ def measure_validation(desk: Desk, pages: dict[str, Opened], said: Said, model: 
     _probed(desk, pages["singles"], said[PROBE], model.threshold, probed)
     _traced(desk, pages["calculations"], said[PAIRS], model)
     _named(desk, pages["steps"], said[STEPS], model)
+    _transferred(desk, pages["mutants"], said[MUTANTS], model)
 
 
 def _split(said: dict[str, Any], pairs: Opened, name: str = "plain") -> tuple[np.ndarray, np.ndarray]:
@@ -203,6 +205,24 @@ def _named(desk: Desk, steps: Opened, said: dict[str, Any], model: Named) -> Non
     measured(
         desk, "critique.traces", title, interval, subject=model.identity, signals=signals, inputs=inputs, tags=tags
     )
+
+
+def _transferred(desk: Desk, mutants: Opened, said: dict[str, Any], model: Named) -> None:
+    """Paired accuracy on proven faults, by kind: by the fitted reward, and by the model's own surprisal."""
+    rows, truths = np.arange(len(mutants.truths)), mutants.truths
+    kinds = np.array([t["kind"] for t in truths])
+    signals = (truth_signal(desk, "mutants", "validation"),)
+    inputs = (mutants.digest, desk.ws.store.put_json(said))
+    for part, title in (("rewards", "by the fitted reward"), ("nats", "by its own surprisal, nothing fitted")):
+        scores = np.array(said[part]).reshape(-1, 2) * (1 if part == "rewards" else -1)
+        sound, faulty = scores[rows, mutants.answers], scores[rows, 1 - mutants.answers]
+        right = np.where(sound == faulty, 0.5, sound > faulty)
+        for kind in ("all", *sorted(set(kinds.tolist()))):
+            keep = np.ones(len(kinds), bool) if kind == "all" else kinds == kind
+            tags = {"stage": "validate", "figure": "transfer", "part": part, "fault": kind}
+            found = proportion_interval(right[keep], clusters=mutants.clusters[keep])
+            name, words = f"transfer.{part}.{kind}", f"Which of two functions is sound ({kind}), {title}"
+            measured(desk, name, words, found, subject=model.identity, signals=signals, inputs=inputs, tags=tags)
 
 
 def missed(desk: Desk, pairs: Opened, said: Said) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ _NAMES = {
     "validate.change": "validate: before and after the fitting",
     "validate.gap": "validate: the discriminator–critique gap",
     "validate.robustness": "validate: robustness to harmless rewriting",
+    "validate.transfer": "validate: far transfer to faults that tests prove",
     "validate.probe": "validate: the probe and its selectivity",
     "stress.install": "stress: whether organisms carry what was planted",
     "stress.power": "stress: power by leaving one kind out",

@@ -11,12 +11,12 @@ from superalign.report.views import Install, Number, Power, Row, Suspect
 
 SECTIONS = {
     "train": ("pgr", "accuracy", "contrast"),
-    "validate": ("accuracy", "change", "gap", "robustness", "probe"),
+    "validate": ("accuracy", "change", "gap", "robustness", "probe", "transfer"),
     "stress": ("install", "power", "suspicion"),
 }
 LABEL = {
     "train.pgr": "arm", "train.accuracy": "arm", "validate.accuracy": "alteration",
-    "validate.robustness": "rewriting",
+    "validate.robustness": "rewriting", "validate.transfer": "fault",
 }  # fmt: skip
 _VOLATILE = ("seeds", "threshold", "flagged", "installed")
 """Tags that may change when the same thing is measured again."""
@@ -104,6 +104,8 @@ def _group(place: str, number: Number) -> str:
         return tags.get("arm", "").split(" + ")[0]
     if place == "train.contrast":
         return tags.get("a", "")
+    if place == "validate.transfer":
+        return "by the fitted reward" if tags.get("part") == "rewards" else "by its own surprisal"
     return f"{tags['view']} view" if place == "validate.accuracy" and "view" in tags else ""
 
 

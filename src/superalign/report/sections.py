@@ -147,6 +147,13 @@ def validate_section(dossier: Dossier) -> Html:
         "no probe (stage=validate, figure=probe)",
         scale_for(_numbers(t["validate.probe"]), low=0.0, high=1.0, base=0.0, marks=CHANCE), "Part",
     )  # fmt: skip
+    parts += _part(
+        dossier, "validate.transfer", "Far transfer: faults that tests prove",
+        "Functions of held-out files, each beside itself with one fault on which CPython's own tests fail. Nothing here was "
+        "trained on faults, and whoever sees only the edit stays at a coin's 0.5. Small models barely see these.",
+        "no proven faults (stage=validate, figure=transfer)",
+        scale_for(_numbers(t["validate.transfer"]), low=0.4, high=0.8, base=0.5, marks=CHANCE), "Fault",
+    )  # fmt: skip
     if t["other"]:
         parts.append(tag("h3", "Measured, and in no table above"))
         parts.append(_others(t["other"]))

@@ -7,12 +7,12 @@ Three attackers, each fitted on half of the clusters and tried on the other half
   sides differ, as (only in a, only in b). Single: the token at the place.
 - `edit-logistic`: the edit alone, hashed: tokens of every differing run (pair), token and place (single).
 
-Names are written `ID`. A single shows no edit, so its edit attackers are handed more than a solver has: the
-altered place, or for a sound item the place where it would have been altered (where the task kept none: one
-drawn from the places of the altered). They see the token there and nothing around it. Two halves of balanced
-data lean opposite ways, so an honest task often lands *below* chance; that passes. With few items the limit is
-noise: at 400 it is two standard errors above chance. No attacker counts words over a whole window: that is
-reading the question.
+Slots are written `ID`; source (text with lines) is lexed, and keeps its names. A single shows no edit, so its edit
+attackers are handed more than a solver has: the altered place, or for a sound item the place where it would have been
+altered (where the task kept none: one drawn from the places of the altered). They see the token there and nothing
+around it. Two halves of balanced data lean opposite ways, so an honest task often lands *below* chance; that passes.
+With few items the limit is noise: at 400 it is two standard errors above chance. No attacker counts words over a whole
+window: that is reading the question.
 
     for result in audit(slips(split="dev")): print(result.attacker, result.accuracy, result.passed)
 """
@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from superalign.tasks.item import Item, Page
-from superalign.tasks.lexer import NAMED, SLOTS
+from superalign.tasks.lexer import INDENTS, NAMED, SLOTS, lex
 from superalign.tasks.traces import step_word
 
 MARGIN = 0.05
@@ -145,6 +145,19 @@ def metadata(position: int, item: Item) -> Features:
     return features
 
 
+def _tokens(text: str) -> list[str]:
+    """Words of a text; of source, which has lines, the lexical tokens as they are written."""
+    if "\n" not in text:
+        return text.split()
+    lexed = lex(text)
+    return [t if t in INDENTS else text[i:j] for t, (i, j) in zip(lexed.tokens, lexed.spans, strict=True)]
+
+
+def _common(left: Sequence[str], right: Sequence[str]) -> int:
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((i for i, (x, y) in pairs if x != y), min(len(left), len(right)))
+
+
 def _named(tokens: Sequence[str]) -> list[str]:
     return ["ID" if token in _NAMES else token for token in tokens]
 
@@ -155,7 +168,12 @@ def differing(a: str, b: str) -> list[Run]:
     >>> differing("x = v3 + 1", "x = v3 - 1")
     [('+', '-')]
     """
-    left, right = a.split(), b.split()
+    left, right = _tokens(a), _tokens(b)
+    if "\n" in a:  # whole functions: what they share at both ends is no part of the edit, and long
+        same = _common(left, right)
+        left, right = left[same:], right[same:]
+        tail = _common(left[::-1], right[::-1])
+        left, right = left[: len(left) - tail], right[: len(right) - tail]
     codes = SequenceMatcher(None, left, right, autojunk=False).get_opcodes()
     return [(" ".join(_named(left[i:j])), " ".join(_named(right[k:m]))) for tag, i, j, k, m in codes if tag != "equal"]
 
@@ -198,7 +216,7 @@ def _seen(page: Page, *, seed: int) -> list[_Seen]:
     seen = []
     for item, kept in zip(page.items, places, strict=True):
         place = int(rng.choice(pool)) if kept is None else int(kept)
-        tokens = _named(next(iter(item.input.values())).split())
+        tokens = _named(_tokens(next(iter(item.input.values()))))
         at = step_word(place) if page.task.startswith("traces") else place
         seen.append(_Seen(tokens[at], 10 * at // len(tokens)))
     return seen

@@ -15,7 +15,11 @@ from typing import Any
 
 from superalign.tasks.item import Page
 
-PROMPTS = {"slips": "Code as its author left it:", "traces": "A calculation modulo ten, every step right:"}
+PROMPTS = {
+    "slips": "Code as its author left it:",
+    "mutants": "A function that passes its tests:",
+    "traces": "A calculation modulo ten, every step right:",
+}
 HELD = ("validation", "test")
 
 

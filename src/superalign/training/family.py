@@ -51,8 +51,9 @@ SIZES = {
     "xs": Size(width=32, layers=1, heads=2, steps=1_200, rate=4e-3),
     "s": Size(width=64, layers=2, heads=2, steps=2_400, rate=3e-3),
     "m": Size(width=128, layers=4, heads=4, steps=8_000, rate=2e-3),
-    "l": Size(width=256, layers=5, heads=8, steps=20_000, rate=1e-3, batch=64),
+    "l": Size(width=256, layers=4, heads=8, steps=6_000, rate=3e-3, batch=14, warmup=100),
 }
+"""`l` has a vocabulary, rows and an objective of its own: `family_large`."""
 
 
 def family_words() -> list[str]:
@@ -120,11 +121,17 @@ def fresh_model(size: str, *, seed: int) -> GPT2LMHeadModel:
 
     if size not in SIZES:
         raise ValueError(f"unknown family size {size!r}: use one of {', '.join(SIZES)}")
-    shape = SIZES[size]
+    shape, words, positions, activation = SIZES[size], len(family_words()), 96, "gelu_new"
+    if size == "l":
+        from superalign.training.family_rows import POSITIONS
+        from superalign.training.family_text import LARGE
+
+        words, positions, activation = LARGE, POSITIONS, "gelu_pytorch_tanh"  # the same function, in one kernel
     torch.manual_seed(seed)
     config = GPT2Config(
-        vocab_size=len(family_words()),
-        n_positions=96,
+        vocab_size=words,
+        n_positions=positions,
+        activation_function=activation,
         n_embd=shape.width,
         n_layer=shape.layers,
         n_head=shape.heads,
@@ -156,13 +163,18 @@ def train_family(
     """Train one family member into `out` (Hugging Face folder, `recipe.json`, `log.jsonl`); resumes where it stopped.
 
     A checkpoint is written every `CHECKPOINT_EVERY` steps, weights, optimiser and random state together.
-    Returns the recipe with digests (corpus, splits, weights) and the last loss.
+    Returns the recipe with digests (corpus, splits, weights) and the last loss. `l` goes its own way: `family_large`.
     """
     import torch
 
     from superalign.models import weights_digest
     from superalign.models.words import word_tokenizer
 
+    if size == "l":
+        from superalign.training.family_corpus import LargeRecipe
+        from superalign.training.family_large import train_large
+
+        return train_large(out, seed=seed, recipe=LargeRecipe(steps=steps or SIZES["l"].steps), progress=progress)
     shape = SIZES[size]
     total = steps or shape.steps
     corpus = Corpus(seed=seed + 1)

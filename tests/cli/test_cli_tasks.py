@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from superalign.cli import main
+from superalign.sandbox import SandboxUnavailable, best_isolation
+from superalign.tasks import load_mutants
+from superalign.tasks.mutants import as_lines, shipped
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[object, str, str]:
+    """Exit code (None: it returned), standard output and error of one call."""
+    code: object = None
+    try:
+        main([str(a) for a in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_list_names_the_shipped_mutants(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        sys.modules["superalign.tasks.slips"], "draw", lambda split: ()
+    )  # drawing all slips takes seconds
+    _, out, _ = said(capsys, "tasks", "list", "--json")
+    counts = json.loads(out)["mutants"]
+    assert set(counts) == {"train", "dev", "validation", "test"}
+    assert sum(counts.values()) == len(shipped()) >= 2000
+
+
+@pytest.mark.parametrize("form", ["source", "words"])
+def test_the_audit_of_mutants_in_json(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    code, out, _ = said(capsys, "tasks", "audit", "--task", "mutants", "--form", form, "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [row["attacker"] for row in rows] == ["metadata", "edit-lookup", "edit-logistic"]
+    assert all(row["passed"] for row in rows)
+
+
+def test_mutants_of_a_file_are_exported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text(as_lines(shipped()[:12]), encoding="utf-8")
+    out = tmp_path / "rows.jsonl"
+    arguments = ("tasks", "export", "--task", "mutants", "--made", tmp_path / "own.jsonl", "--out", out, "--json")
+    _, text, _ = said(capsys, *arguments)
+    assert json.loads(text) == {"out": str(out), "rows": 12}
+    assert {"prompt", "chosen", "rejected"} == set(json.loads(out.read_text(encoding="utf-8").splitlines()[0]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mutants", "--from", "."), "--from and --tests go together"),
+        (("mutants", "--tests", "true"), "--from and --tests go together"),
+        (("mutants", "--from", "nowhere", "--tests", "true"), "nowhere is no folder"),
+        (("audit", "--task", "mutants", "--made", "nothing.jsonl"), "there is no such file"),
+        (("audit", "--task", "mutants", "--n", "1000000"), "1000000 were asked for"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = said(capsys, "tasks", *arguments)
+    assert message in str(code)
+    assert out == ""
+
+
+def test_a_package_of_your_own(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    try:
+        best_isolation()
+    except SandboxUnavailable as error:
+        pytest.skip(str(error))
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "half.py").write_text("def half(x):\n    y = x // 2\n    return y\n", encoding="utf-8")
+    (package / "bad.py").write_text("def f(:\n", encoding="utf-8")
+    test = "import unittest, half\nclass T(unittest.TestCase):\n    def test(self):\n        assert half.half(9) == 4\n"
+    (package / "test_half.py").write_text(test, encoding="utf-8")
+    out = tmp_path / "out.jsonl"
+    arguments = ["tasks", "mutants", "--from", package, "--tests", "python -m unittest -q", "--out", out, "--n", "4"]
+    code, text, _ = said(capsys, *arguments, "--json")
+    row = json.loads(text)
+    assert code is None
+    assert row["tried"] == sum(row["outcomes"].values()) == 4
+    assert row["mutants"] == len(load_mutants(out)) >= 1
+    assert row["left_out"] == ["bad.py, line 1: invalid syntax"]
+    _, text, err = said(capsys, *arguments)
+    assert "of 4 faults are seen by the tests" in text
+    assert "left out: bad.py, line 1" in err
