@@ -13,7 +13,7 @@ from scipy import stats as reference
 from superalign import stats
 from superalign.stats import StatsError
 
-NEW = ["bootstrap", "hypotheses", "operating", "power", "probabilities", "rates"]
+NEW = ["bootstrap", "calibration", "hypotheses", "labels", "operating", "power", "probabilities", "rates", "recovery"]
 
 
 @pytest.mark.parametrize("module", NEW)
@@ -70,11 +70,36 @@ class TestHypotheses:
         assert found.shown == (found.p < 0.05)
         assert found.difference.level == pytest.approx(0.9)
 
-    def test_equivalence_of_what_is_the_same(self):
-        assert stats.equivalence([1, 1], [1, 1], margin=0.1).shown
-        assert not stats.equivalence([1], [1], margin=0.1).shown
+    @pytest.mark.parametrize(
+        ("a", "b", "p"),
+        [
+            ([1, 1], [1, 1], 0.9**2),  # two items that agree show little
+            ([1] * 60, [1] * 60, 0.9**60),
+            ([0.5] * 60, [0.45] * 60, (1 - 0.05 / 1.05) ** 60),
+            ([1] * 60, [0] * 60, 1.0),
+            ([7.0] * 60, [7.0] * 60, None),  # nothing bounds the values that were not seen
+            ([1], [1], None),
+        ],
+    )
+    def test_equivalence_of_what_never_differs(self, a, b, p):
+        found = stats.equivalence(a, b, margin=0.1)
+        assert found.p == (None if p is None else pytest.approx(p))
+        assert found.verdict == ("equivalent" if p is not None and p < 0.05 else "not shown")
+
+    def test_equivalence_needs_a_margin(self):
         with pytest.raises(StatsError, match="margin"):
             stats.equivalence([1, 1], [1, 1], margin=0)
+        with pytest.raises(StatsError, match="alpha"):
+            stats.equivalence([1, 1], [1, 1], margin=0.1, alpha=0)
+
+    def test_equivalence_with_clusters_is_the_clustered_interval(self):
+        rng = np.random.default_rng(20)
+        files, a = np.repeat(np.arange(20), 6), rng.normal(size=120)
+        b = a + rng.normal(0, 0.2, 20)[files]
+        for margin in (0.05, 0.1, 0.2, 0.4):
+            found = stats.equivalence(a, b, margin=margin, clusters=files)
+            inside = -margin < found.difference.low and found.difference.high < margin
+            assert (found.shown, found.difference.clusters) == (inside, 20)
 
 
 class TestRates:
@@ -162,7 +187,7 @@ class TestProbabilities:
             stats.log_score([0.0, 0.5], [1, 0])
         found = stats.log_score([0.0, 0.5], [1, 0], floor=0.01)
         assert found.value == pytest.approx((-math.log2(0.01) + 1) / 2)
-        assert "1 of 2 probabilities moved" in found.note
+        assert "1 of 2 probabilities raised" in found.note
 
     @pytest.mark.parametrize("debiased", [True, False])
     def test_calibrated_forecasts_have_little_error(self, debiased):
@@ -283,7 +308,7 @@ class TestFewClusters:
         rng = np.random.default_rng(11)
         x = rng.normal(size=60)
         few = stats.mean_interval(x, clusters=np.repeat(np.arange(6), 10), method="rule")
-        many = stats.mean_interval(x, clusters=np.repeat(np.arange(20), 3), method="rule")
+        many = stats.mean_interval(x, clusters=np.arange(60), method="rule")
         assert few.method.startswith("wild cluster bootstrap")
         assert many.method == "clustered t"
         with pytest.raises(StatsError, match="no method"):
@@ -332,15 +357,35 @@ class TestOperating:
         assert found.fpr.value == (negatives > found.threshold).mean()
 
     @pytest.mark.parametrize("fpr", [0.01, 0.05, 0.2])
-    def test_the_threshold_keeps_its_promise_on_its_own_data(self, fpr):
+    @pytest.mark.parametrize("n", [99, 137])
+    def test_the_threshold_keeps_its_promise_on_new_data(self, fpr, n):
+        """Of n + 1 exchangeable scores each is left out in turn: at most a share fpr lies above its cut."""
         rng = np.random.default_rng(14)
-        for scores in (rng.normal(size=137), rng.integers(0, 4, 137).astype(float)):
-            cut = stats.threshold_at(scores, fpr=fpr)
-            assert (scores > cut).mean() <= fpr
-            assert (scores >= cut).mean() > fpr
+        for scores in (rng.normal(size=n + 1), rng.integers(0, 4, n + 1).astype(float)):
+            above = [scores[i] > stats.threshold_at(np.delete(scores, i), fpr=fpr) for i in range(n + 1)]
+            assert np.mean(above) <= fpr
+        distinct = rng.permutation(n + 1).astype(float)
+        above = [distinct[i] > stats.threshold_at(np.delete(distinct, i), fpr=fpr) for i in range(n + 1)]
+        assert np.sum(above) == np.floor(fpr * (n + 1) + 1e-9)
+
+    def test_every_draw_refits_the_threshold(self):
+        """Weights by cluster are the rows written out."""
+        from superalign.stats import operating
+        from superalign.stats.bootstrap import drawn_counts
+
+        rng = np.random.default_rng(5)
+        parts = [rng.integers(0, 9, 30).astype(float), rng.integers(3, 12, 20).astype(float), rng.normal(4, 3, 25)]
+        coded = [(np.arange(30) // 3, 10), (np.arange(20) // 2, 10), (np.arange(25), 25)]
+        found = operating._draws(parts, coded, 0.1, np.random.default_rng(5), 50)
+        rng = np.random.default_rng(5)
+        weights = [drawn_counts(groups, rng, 50) for _, groups in coded]
+        for i, rates in enumerate(found):
+            rows = [np.repeat(x, w[i][codes]) for x, (codes, _), w in zip(parts, coded, weights, strict=True)]
+            cut = stats.threshold_at(rows[0], fpr=0.1)
+            assert rates == pytest.approx([(rows[1] > cut).mean(), (rows[2] > cut).mean()])
 
     def test_bad_input(self):
-        with pytest.raises(StatsError, match="bring 20"):
+        with pytest.raises(StatsError, match="bring 19"):
             stats.operating_point([1, 2], [1], [1], fpr=0.05)
         with pytest.raises(StatsError, match="empty"):
             stats.operating_point([], [1], [1], fpr=0.5)
@@ -376,7 +421,8 @@ class TestRecovered:
         weak, student, ceiling = ([side[0], side[1][:200]] for side in self.sides())
         found = stats.recovered(weak, student, ceiling, draws=200)
         assert found.value.value is not None
-        assert "different items" in found.fieller.note
+        assert found.fieller.value == pytest.approx(found.value.value)
+        assert "2 seeds" in found.fieller.note
 
     def test_ground_truth_equivalent(self):
         rng = np.random.default_rng(17)
@@ -401,6 +447,25 @@ class TestRecovered:
 
         found = stats.ground_truth_equivalent(right(65), [(10, right(60)), (20, right(58)), (80, right(70))], draws=50)
         assert 20 < found.value < 80
+
+    @pytest.mark.parametrize(("student", "why"), [(40, "outside"), (69, "outside"), (60, "outside")])
+    def test_off_a_curve_or_on_a_flat_one(self, student, why):
+        """69 of 100 is under the curve's best raw point, 70, and over where the monotone curve ends, 65."""
+
+        def right(k, n=100):
+            return [1] * k + [0] * (n - k)
+
+        curve = (
+            [(10, right(60)), (20, right(60))] if student == 60 else [(10, right(50)), (20, right(70)), (40, right(60))]
+        )
+        assert why in stats.ground_truth_equivalent(right(student), curve, draws=50).note
+
+    def test_an_end_past_the_curve_is_open_on_that_side(self):
+        rng = np.random.default_rng(18)
+        low, middle, high = ((rng.random(400) < p).astype(float) for p in (0.5, 0.7, 0.72))
+        top = stats.ground_truth_equivalent(middle, [(10, low), (100, high)], draws=300)
+        assert (top.high, top.low is not None) == (None, True)
+        assert "open" in top.note
 
 
 @pytest.mark.parametrize("labels", [[None, "a"], [math.nan, 1.0], [["a"], ["b"]], ["a"]])

@@ -2,11 +2,13 @@
 
 from superalign.stats.binomial import binomial_interval
 from superalign.stats.bootstrap import bootstrap_interval
+from superalign.stats.calibration import calibration_error
 from superalign.stats.hypotheses import Equivalence, McNemar, benjamini_hochberg, equivalence, holm, mcnemar
 from superalign.stats.interval import Interval, StatsError, refused
+from superalign.stats.labels import ground_truth_equivalent
 from superalign.stats.mean import mean_interval, paired_difference
 from superalign.stats.operating import Operating, operating_point, threshold_at
-from superalign.stats.pgr import PGR, ground_truth_equivalent, pgr, pgr_fieller, recovered
+from superalign.stats.pgr import pgr, pgr_fieller
 from superalign.stats.power import (
     binomial_power,
     design_effect,
@@ -14,12 +16,14 @@ from superalign.stats.power import (
     mde_mean,
     mde_two_proportions,
     power_mean,
+    sample_size_mean,
     sample_size_two_proportions,
     trials_needed,
 )
-from superalign.stats.probabilities import brier_score, calibration_error, log_score, multiclass_brier
+from superalign.stats.probabilities import brier_score, log_score, multiclass_brier, multiclass_log
 from superalign.stats.proportion import proportion_interval
 from superalign.stats.rates import newcombe, newcombe_paired, risk_difference, risk_ratio, wilson_interval
+from superalign.stats.recovery import PGR, recovered
 from superalign.stats.roc import OperatingPoint, auroc, best_cut, tpr_at_fpr
 
 __all__ = [
@@ -49,6 +53,7 @@ __all__ = [
     "mde_two_proportions",
     "mean_interval",
     "multiclass_brier",
+    "multiclass_log",
     "newcombe",
     "newcombe_paired",
     "operating_point",
@@ -61,6 +66,7 @@ __all__ = [
     "refused",
     "risk_difference",
     "risk_ratio",
+    "sample_size_mean",
     "sample_size_two_proportions",
     "threshold_at",
     "tpr_at_fpr",

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from superalign.stats.interval import Array, Interval, StatsError, checked, checked_binary, same_length
+from superalign.stats.interval import (
+    Array,
+    Interval,
+    StatsError,
+    checked,
+    checked_binary,
+    checked_rate,
+    same_length,
+)
 from superalign.stats.mean import paired_difference
 
 
@@ -101,25 +109,43 @@ class Equivalence:
     difference: Interval
     """At level 1 − 2α: its place inside the margin is the test."""
 
+    @property
+    def verdict(self) -> str:
+        """In words: `equivalent` or `not shown`."""
+        return "equivalent" if self.shown else "not shown"
+
 
 def equivalence(a: ArrayLike, b: ArrayLike, *, margin: float, clusters: Any = None, alpha: float = 0.05) -> Equivalence:
     """Two one-sided tests (Schuirmann 1987) of the paired difference a − b (n,) against ±margin, clustered.
 
-    Raises StatsError for a margin that isn't positive; with fewer than two clusters nothing is shown.
+    Where every difference is the same there is no spread for a t test: values in [0, 1] are then tested by how many
+    clusters could still differ unseen, and for others nothing is shown. Nor is it with fewer than two clusters.
+    Raises StatsError for a margin that isn't positive.
 
     >>> equivalence([0.9, 1.0, 1.1, 1.0], [1.0, 1.0, 1.0, 1.0], margin=0.5).shown
     True
     """
     if not margin > 0:
         raise StatsError(f"margin = {margin}: say by how much two things may differ and still count as equal")
-    found = paired_difference(a, b, clusters=clusters, level=1 - 2 * alpha)
+    found = paired_difference(a, b, clusters=clusters, level=1 - 2 * checked_rate(alpha, "alpha"))
     if found.value is None or found.low is None or found.high is None:
         return Equivalence(shown=False, p=None, margin=margin, difference=found)
+    if found.high - found.low <= 1e-12 * max(1.0, abs(found.value)):
+        p = _alike(checked(a), checked(b), found.value, found.clusters, margin)
+        return Equivalence(shown=p is not None and p < alpha, p=p, margin=margin, difference=found)
     df = found.clusters - 1
-    half = float(scipy_stats.t.ppf(1 - alpha, df))
-    error = (found.high - found.low) / (2 * half)
-    if error == 0:
-        p = 0.0 if abs(found.value) < margin else 1.0
-    else:
-        p = float(scipy_stats.t.sf((margin - abs(found.value)) / error, df))
+    error = (found.high - found.low) / (2 * float(scipy_stats.t.ppf(1 - alpha, df)))
+    p = float(scipy_stats.t.sf((margin - abs(found.value)) / error, df))
     return Equivalence(shown=p < alpha, p=p, margin=margin, difference=found)
+
+
+def _alike(a: Array, b: Array, difference: float, clusters: int, margin: float) -> float | None:
+    """p where all differences are the same number d, of values in [0, 1]; None for other values: nothing bounds them.
+
+    To move the mean to the margin, a share (margin − |d|)/(1 + |d|) of the clusters must lie elsewhere: p is the chance
+    that none of those seen does.
+    """
+    away = abs(difference)
+    if min(a.min(), b.min()) < 0 or max(a.max(), b.max()) > 1:
+        return None
+    return float((1 - min(1.0, max(0.0, (margin - away) / (1 + away)))) ** clusters)

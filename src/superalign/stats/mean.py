@@ -11,7 +11,8 @@ from scipy import stats as scipy_stats
 from superalign.stats.interval import Array, Interval, StatsError, checked, cluster_codes, cluster_sums, refused
 from superalign.stats.wild import ends, weights
 
-FEW = 12
+SAME = "every value is the same: no spread was seen, and an interval without width is no certainty"
+FEW = 40
 """Under so many clusters `method="rule"` takes the wild bootstrap: clustered t intervals are too narrow there."""
 
 
@@ -23,7 +24,8 @@ def mean_interval(
     The variance is Σ_g (Σ_{i∈g} e_i)² / n² · G/(G − 1). Without clusters it is the usual standard error of a mean.
     `method`: `t`; `wild`, the restricted wild cluster bootstrap, inverted (Cameron, Gelbach and Miller 2008; seeded);
     or `rule`: wild under FEW clusters, else t, and the interval's own `method` says which it was.
-    Refuses with fewer than two clusters or no values; raises StatsError on NaN.
+    Refuses with fewer than two clusters or no values; raises StatsError on NaN. Where every value is the same the
+    interval has no width, and its note says so: for zeros and ones use `proportion_interval`.
 
     >>> mean_interval([0.0, 1.0, 1.0, 1.0]).value
     0.75
@@ -54,6 +56,7 @@ def mean_interval(
         n=len(values),
         clusters=groups,
         method="clustered t",
+        note=SAME if len(values) and np.ptp(values) == 0 else "",
     )
 
 
@@ -69,7 +72,8 @@ def _wild(values: Array, codes: Any, groups: int, level: float, rng: np.random.G
             why = f"{groups} clusters: no mean is rejected on one side at this level"
             return refused(why, n=len(values), clusters=groups, method=name, level=level)
         low, high = found
-    return Interval(value=mean, low=low, high=high, level=level, n=len(values), clusters=groups, method=name)
+    note = SAME if np.ptp(values) == 0 else ""
+    return Interval(value=mean, low=low, high=high, level=level, n=len(values), clusters=groups, method=name, note=note)
 
 
 def paired_difference(

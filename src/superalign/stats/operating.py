@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from superalign.stats.bootstrap import drawn_rows
+from superalign.stats.bootstrap import drawn_counts
 from superalign.stats.interval import Array, Interval, StatsError, checked, checked_rate, cluster_codes, refused
+
+Codes = NDArray[np.intp]
+BLOCK = 100
+"""Draws taken at once: their weights are (BLOCK, n)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,16 +34,25 @@ class Operating:
 
 
 def threshold_at(negatives: ArrayLike, *, fpr: float) -> float:
-    """The lowest threshold at which at most `fpr` of these negatives (n,) lie above it.
+    """The lowest of these scores (n,) above which a *new* negative lies with a chance of at most `fpr`.
 
-    >>> threshold_at([1, 2, 3, 4], fpr=0.25)
+    It is the k-th highest, k = ⌊fpr · (n + 1)⌋: a new one is equally likely to fall into each of the n + 1 gaps (split
+    conformal prediction, Vovk et al. 2005). The plain quantile of these negatives lets more through than it says.
+    Raises StatsError when there are too few: under k = 1 every score is too low.
+
+    >>> threshold_at([1, 2, 3, 4], fpr=0.4)
     3.0
     """
     scores = np.sort(checked(negatives, "negatives"))
-    if len(scores) == 0:
-        raise StatsError("a threshold needs negatives to be fitted on: there are none")
-    allowed = int(np.floor(checked_rate(fpr, "fpr") * len(scores) + 1e-9))
-    return float(scores[len(scores) - 1 - allowed])
+    rank = int(_rank(checked_rate(fpr, "fpr"), len(scores)))
+    if rank < 1:
+        needed = int(np.ceil(1 / fpr - 1e-9)) - 1
+        raise StatsError(f"{len(scores)} calibration negatives can't tell a rate of {fpr}: bring {needed}")
+    return float(scores[-rank])
+
+
+def _rank(fpr: float, n: Any) -> Any:
+    return np.floor(fpr * (n + 1) + 1e-9)
 
 
 def operating_point(
@@ -57,35 +70,49 @@ def operating_point(
 
     `clusters` are those of calibration, positives and negatives. Percentile intervals over draws of all three, the
     threshold refitted in each. Refuses an interval with fewer than two clusters in a part it needs; raises StatsError
-    for NaN, an empty part, or fewer calibration negatives than 1/fpr (no threshold could be told from the maximum).
+    for NaN, an empty part, or fewer calibration negatives than 1/fpr − 1.
 
     >>> point = operating_point(range(100), [150, 50], [3, 99], fpr=0.05, draws=20)
     >>> point.threshold, point.tpr.value, point.fpr.value
-    (94.0, 0.5, 0.5)
+    (95.0, 0.5, 0.5)
     """
     parts = [
         checked(x, n) for x, n in ((calibration, "calibration"), (positives, "positives"), (negatives, "negatives"))
     ]
     if min(map(len, parts)) == 0:
         raise StatsError("an operating point needs calibration negatives, positives and negatives: one part is empty")
-    if len(parts[0]) * checked_rate(fpr, "fpr") < 1:
-        raise StatsError(
-            f"{len(parts[0])} calibration negatives can't tell a rate of {fpr}: bring {int(np.ceil(1 / fpr))}"
-        )
     coded = [cluster_codes(c, len(x)) for c, x in zip(clusters, parts, strict=True)]
     cut = threshold_at(parts[0], fpr=fpr)
     rates = [float((x > cut).mean()) for x in parts[1:]]
-    rng, found = np.random.default_rng(seed), np.empty((draws, 2))
-    for i in range(draws):
-        drawn = [x[drawn_rows(codes, groups, rng)] for x, (codes, groups) in zip(parts, coded, strict=True)]
-        again = threshold_at(drawn[0], fpr=fpr)
-        found[i] = [(x > again).mean() for x in drawn[1:]]
+    found = _draws(parts, coded, fpr, np.random.default_rng(seed), draws)
     tails = (1 - level) / 2, (1 + level) / 2
     tpr, real = (
         _interval(rates[i], np.quantile(found[:, i], tails), len(parts[i + 1]), coded[0][1], coded[i + 1][1], level)
         for i in (0, 1)
     )
     return Operating(threshold=cut, tpr=tpr, fpr=real, asked=fpr)
+
+
+def _draws(
+    parts: list[Array], coded: list[tuple[Codes, int]], fpr: float, rng: np.random.Generator, draws: int
+) -> Array:
+    """Rates of hits and of false alarms (draws, 2), each draw with clusters and a threshold of its own."""
+    ordered = [np.argsort(x, kind="stable") for x in parts]
+    found = np.empty((draws, 2))
+    for at in range(0, draws, BLOCK):
+        size = min(BLOCK, draws - at)
+        heavy = [
+            drawn_counts(groups, rng, size)[:, codes[order]]
+            for order, (codes, groups) in zip(ordered, coded, strict=True)
+        ]
+        fallen = np.cumsum(heavy[0][:, ::-1], axis=1)  # drawn negatives at or above each score, from the highest down
+        rank = np.maximum(_rank(fpr, fallen[:, -1:]), 1)
+        cuts = parts[0][ordered[0]][::-1][(fallen >= rank).argmax(axis=1)]
+        for side, (x, order, weight) in enumerate(zip(parts[1:], ordered[1:], heavy[1:], strict=True)):
+            under = np.pad(np.cumsum(weight, axis=1), ((0, 0), (1, 0)))
+            below = np.searchsorted(x[order], cuts, side="right")
+            found[at : at + size, side] = 1 - under[np.arange(size), below] / under[:, -1]
+    return found
 
 
 def _interval(value: float, ends: Array, n: int, calibrated: int, groups: int, level: float) -> Interval:

@@ -132,6 +132,35 @@ def power_mean(
     return float(tails)
 
 
+def sample_size_mean(
+    effect: float, sd: float, *, cluster_size: int = 1, icc: float = 0.0, power: float = 0.8, level: float = 0.95
+) -> int:
+    """The fewest values, in clusters of `cluster_size`, that show a mean of `effect`: the inverse of `power_mean`.
+
+    For a paired difference of zeros and ones, sd = √(share that differ − effect²) (Miller 2411.00640, §5).
+
+    >>> sample_size_mean(0.5, 1.0), sample_size_mean(0.5, 1.0, cluster_size=5, icc=0.2)
+    (34, 70)
+    """
+    if effect == 0 or not (sd > 0 and cluster_size >= 1):
+        raise StatsError(f"effect = {effect}, sd = {sd}, clusters of {cluster_size}: none of them may be 0")
+    checked_rate(power, "power")
+
+    def enough(groups: int) -> bool:
+        n = groups * cluster_size
+        return power_mean(effect, sd, n, clusters=groups, icc=icc, level=level) >= power
+
+    low, high = 1, 2
+    while not enough(high):
+        low, high = high, 2 * high
+        if high > 1 << 40:
+            raise StatsError(f"no sample shows a mean of {effect} with sd {sd}: choose a larger one")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high * cluster_size
+
+
 def binomial_power(
     p: float, n: int, *, least: float | None = None, most: float | None = None, level: float = 0.95
 ) -> float:
@@ -144,6 +173,8 @@ def binomial_power(
     """
     if (least is None) == (most is None):
         raise StatsError("say either `least`, for the lower end, or `most`, for the upper end")
+    if not (0 <= p <= 1 and n >= 1):
+        raise StatsError(f"p = {p}, n = {n}: a rate lies in [0, 1] and n is at least 1")
     found = [binomial_interval(k, n, level=level) for k in range(n + 1)]
     able = [(i.low or 0.0) >= least if least is not None else (i.high or 1.0) <= (most or 0.0) for i in found]
     return float(scipy_stats.binom.pmf(np.flatnonzero(able), n, p).sum())

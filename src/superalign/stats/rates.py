@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from superalign.stats.interval import Interval, StatsError, checked_binary, cluster_codes, refused, same_length
+from superalign.stats.interval import (
+    Array,
+    Interval,
+    StatsError,
+    checked_binary,
+    cluster_codes,
+    cluster_sums,
+    refused,
+    same_length,
+)
 
 
 def wilson_interval(successes: int, n: int, *, level: float = 0.95) -> Interval:
@@ -98,70 +107,112 @@ def newcombe_paired(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Inter
 
 
 def risk_difference(
-    a: ArrayLike, b: ArrayLike, *, clusters_a: Any = None, clusters_b: Any = None, level: float = 0.95
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    clusters_a: Any = None,
+    clusters_b: Any = None,
+    shared: bool = False,
+    level: float = 0.95,
 ) -> Interval:
-    """Mean of a minus mean of b, two independent samples of zeros and ones, errors clustered on each side.
+    """Mean of a minus mean of b, two samples of zeros and ones (n,) and (m,), errors clustered on each side.
 
-    Welch's t with Satterthwaite's degrees of freedom over clusters. Refuses with fewer than two clusters on a side, or
-    where every value is the same and an error can't be seen (use `newcombe`).
+    Welch's t with Satterthwaite's degrees of freedom over clusters. `shared`: the same label on both sides is the same
+    cluster (a reviewer who saw some items of each arm), and what it has in common cancels; t on G − 1, G all clusters.
+    Refuses with fewer than two clusters on a side, or where every value is the same and an error can't be seen (use
+    `newcombe`). Ends never leave [−1, 1].
 
     >>> round(risk_difference([1, 1, 1, 0], [0, 0, 1, 0]).value, 2)
     0.5
     """
-    p, v, g = _clustered(a, clusters_a, "first answers")
-    q, w, h = _clustered(b, clusters_b, "second answers")
-    n = len(np.asarray(a)) + len(np.asarray(b))
-    method = "clustered risk difference"
-    if min(g, h) < 2 or v + w == 0:
-        why = "fewer than two clusters on a side" if min(g, h) < 2 else "no spread on either side: use newcombe"
-        return refused(why, n=n, clusters=g + h, method=method, level=level)
-    df = (v + w) ** 2 / (v**2 / (g - 1) + w**2 / (h - 1))
-    half = float(scipy_stats.t.ppf(0.5 + level / 2, df)) * math.sqrt(v + w)
+    sides = _sides(a, b, clusters_a, clusters_b, shared)
+    method = "clustered risk difference" + (", shared clusters" if shared else "")
+    p, q = (float(values.mean()) if len(values) else 0.0 for values in sides.values)
+    why = sides.missing or ("" if sides.error(1.0, 1.0)[0] > 0 else "no spread on either side: use newcombe")
+    if why:
+        return refused(why, n=sides.n, clusters=sides.groups, method=method, level=level)
+    variance, df = sides.error(1.0, 1.0)
+    half = float(scipy_stats.t.ppf(0.5 + level / 2, df)) * math.sqrt(variance)
     low, high = max(-1.0, p - q - half), min(1.0, p - q + half)
-    return Interval(value=p - q, low=low, high=high, level=level, n=n, clusters=g + h, method=method)
+    return Interval(value=p - q, low=low, high=high, level=level, n=sides.n, clusters=sides.groups, method=method)
 
 
 def risk_ratio(
-    a: ArrayLike, b: ArrayLike, *, clusters_a: Any = None, clusters_b: Any = None, level: float = 0.95
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    clusters_a: Any = None,
+    clusters_b: Any = None,
+    shared: bool = False,
+    level: float = 0.95,
 ) -> Interval:
-    """Mean of a over mean of b, two independent samples of zeros and ones; t on the logarithm, errors clustered.
+    """Mean of a over mean of b, two samples of zeros and ones; t on the logarithm (Katz 1978), errors clustered.
 
-    Refuses where a mean is 0 (the logarithm isn't there) or a side has fewer than two clusters.
+    `shared` as in `risk_difference`; the same items on both sides are so compared with one label an item.
+    Refuses where a mean is 0 (the logarithm isn't there), no error can be seen, or a side has fewer than two clusters.
 
     >>> risk_ratio([1, 1, 1, 0], [0, 0, 1, 0]).value
     3.0
     """
-    p, v, g = _clustered(a, clusters_a, "first answers")
-    q, w, h = _clustered(b, clusters_b, "second answers")
-    n = len(np.asarray(a)) + len(np.asarray(b))
-    method = "clustered log risk ratio"
-    if min(g, h) < 2 or p == 0 or q == 0:
-        why = "fewer than two clusters on a side" if min(g, h) < 2 else "a rate of 0 has no logarithm"
-        return refused(why, n=n, clusters=g + h, method=method, level=level)
-    x, y = v / p**2, w / q**2
-    if x + y == 0:
-        return refused("no spread on either side", n=n, clusters=g + h, method=method, level=level)
-    df = (x + y) ** 2 / (x**2 / (g - 1) + y**2 / (h - 1))
-    half = float(scipy_stats.t.ppf(0.5 + level / 2, df)) * math.sqrt(x + y)
+    sides = _sides(a, b, clusters_a, clusters_b, shared)
+    method = "clustered log risk ratio" + (", shared clusters" if shared else "")
+    p, q = (float(values.mean()) if len(values) else 0.0 for values in sides.values)
+    why = sides.missing or ("" if p > 0 and q > 0 else "a rate of 0 has no logarithm")
+    if not why and sides.error(1 / p, 1 / q)[0] == 0:
+        why = "no spread on either side: an error can't be seen"
+    if why:
+        return refused(why, n=sides.n, clusters=sides.groups, method=method, level=level)
+    variance, df = sides.error(1 / p, 1 / q)
+    wide = math.exp(float(scipy_stats.t.ppf(0.5 + level / 2, df)) * math.sqrt(variance))
     ratio = p / q
     return Interval(
-        value=ratio,
-        low=ratio * math.exp(-half),
-        high=ratio * math.exp(half),
-        level=level,
-        n=n,
-        clusters=g + h,
-        method=method,
+        value=ratio, low=ratio / wide, high=ratio * wide, level=level, n=sides.n, clusters=sides.groups, method=method
     )
 
 
-def _clustered(x: ArrayLike, clusters: Any, name: str) -> tuple[float, float, int]:
-    """Mean, variance of the mean over clusters, and their number."""
-    values = checked_binary(x, name)
-    codes: NDArray[np.intp]
-    codes, groups = cluster_codes(clusters, len(values))
-    if len(values) == 0 or groups < 2:
-        return 0.0, 0.0, groups
-    mean = float(values.mean())
-    sums = np.bincount(codes, weights=values - mean, minlength=groups)
-    return mean, float((sums**2).sum()) * groups / (groups - 1) / len(values) ** 2, groups
+class Sides(NamedTuple):
+    """Two samples, and what each cluster adds to the error of each side's mean."""
+
+    values: tuple[Array, Array]
+    parts: tuple[Array, Array]
+    """(G,) sums of residuals over n, a side; over the same clusters where they are shared."""
+    shared: bool
+
+    @property
+    def n(self) -> int:
+        return len(self.values[0]) + len(self.values[1])
+
+    @property
+    def groups(self) -> int:
+        return len(self.parts[0]) if self.shared else len(self.parts[0]) + len(self.parts[1])
+
+    @property
+    def missing(self) -> str:
+        """Why there can be no interval, or nothing."""
+        if min(map(len, self.values)) == 0:
+            return "a side without values"
+        return "fewer than two clusters on a side" if min(map(len, self.parts)) < 2 else ""
+
+    def error(self, x: float, y: float) -> tuple[float, float]:
+        """Variance and degrees of freedom of x · mean a − y · mean b."""
+        (first, second), (g, h) = self.parts, map(len, self.parts)
+        if self.shared:
+            return float(((x * first - y * second) ** 2).sum()) * g / (g - 1), g - 1.0
+        v, w = x**2 * float((first**2).sum()) * g / (g - 1), y**2 * float((second**2).sum()) * h / (h - 1)
+        return v + w, (v + w) ** 2 / (v**2 / (g - 1) + w**2 / (h - 1)) if v + w > 0 else 1.0
+
+
+def _sides(a: ArrayLike, b: ArrayLike, clusters_a: Any, clusters_b: Any, shared: bool) -> Sides:
+    first, second = checked_binary(a, "first answers"), checked_binary(b, "second answers")
+    labels = [clusters_a, clusters_b]
+    if shared and any(one is None for one in labels):
+        raise StatsError("shared clusters need the labels of both sides")
+    coded = [cluster_codes(label, len(x)) for label, x in zip(labels, (first, second), strict=True)]
+    if shared:
+        codes, groups = cluster_codes(np.concatenate([np.asarray(label) for label in labels]), len(first) + len(second))
+        coded = [(codes[: len(first)], groups), (codes[len(first) :], groups)]
+    parts = [
+        cluster_sums(x - x.mean(), codes, groups) / len(x) if len(x) else np.zeros(groups)
+        for x, (codes, groups) in zip((first, second), coded, strict=True)
+    ]
+    return Sides((first, second), (parts[0], parts[1]), shared)
