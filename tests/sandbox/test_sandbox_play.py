@@ -3,12 +3,14 @@
 import json
 import math
 import secrets
+import sys
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from superalign.sandbox import Program, play
+from superalign.sandbox import Limits, Program, SandboxUnavailable, play
 from superalign.sandbox.frames import MAX_DEPTH, BrokenFrame, NotPlain, Reader, decode, encode, frame, same
 
 
@@ -51,16 +53,40 @@ HOSTILE = {
     "recurses": ("def f(x): return f(x)", "error"),
     "has no such function": ("g = 1", "error"),
     "is not Python": ("def f(x", "error"),
+    "stops the runner": ("import os\ndef f(x): os.kill(os.getppid(), 19); return 9", "timeout"),
+    "closes every descriptor": (
+        "import os\ndef f(x):\n for fd in range(64):\n  try: os.close(fd)\n  except OSError: pass\n return 3.5",
+        "silent",
+    ),
+    "writes no JSON": (
+        "import os\ndef f(x):\n for fd in range(3, 64):\n  try: os.write(fd, b'[' * 100000)\n"
+        "  except OSError: pass\n os._exit(0)",
+        "silent",
+    ),
+    "claims to be another kind": (
+        'import json, os\ndef f(x):\n for fd in range(3, 64):\n  try: os.write(fd, b\'[{"kind": "value", '
+        '"value": ["list", [["set", [["list", []]]]]]}]\')\n  except OSError: pass\n os._exit(0)',
+        "not plain",
+    ),
+    "changes what a value is": (
+        "import sys\nsys.modules['__main__'].encode = lambda v: ['i', 'zz']\ndef f(x): return 1",
+        "not plain",
+    ),
+    "raises what the runner catches": (
+        "import sys\nclass X(BaseException): pass\nsys.modules['__main__'].TooSlow = X\ndef f(x): raise X",
+        "timeout",
+    ),
     "prints for ever": ("def f(x):\n while True: print('{\"results\": [1]}')", "timeout"),
     "waits for input": ("def f(x): return input()", "error"),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_programs_say_nothing_false(layer, name):
+def test_hostile_programs_say_nothing_false(layer, name, monkeypatch):
     source, kind = HOSTILE[name]
     sound = Program(source="def f(x): return 2 * x", call="f", arguments=((21,),))
     hostile = Program(source=source, call="f", arguments=((1,),))
+    monkeypatch.setattr(sys.modules["superalign.sandbox.play"], "GRACE", 1.5)
     before, bad, after = play([sound, hostile, sound], seconds=0.8, isolation=layer, expected=[[42], [3], [42]])
     assert bad.results[0].kind == kind
     assert bad.agrees == (False,)
@@ -97,6 +123,111 @@ def test_expected_answers_are_not_inside(layer):
     assert played.agrees == (False,)
     assert "def f(x)" in played.results[0].value
     assert answer not in played.results[0].value
+
+
+def test_the_nonce_is_not_inside(layer, monkeypatch):
+    """Not up the stack, not in any living object: a program could write no frame if it had the pipe."""
+    drawn, real = [], secrets.token_bytes
+
+    def token_bytes(size):
+        drawn.append(real(size))
+        return drawn[-1]
+
+    monkeypatch.setattr(sys.modules["superalign.sandbox.play"].secrets, "token_bytes", token_bytes)
+    source = (
+        "import gc, sys\ndef f(x):\n    seen, frame = [], sys._getframe()\n    gc.unfreeze()\n"
+        "    while frame:\n        seen += list(frame.f_locals.values()); frame = frame.f_back\n"
+        "    for o in gc.get_objects():\n        seen += gc.get_referents(o)\n"
+        "    found = {bytes(o).hex() for o in seen if type(o) in (bytes, bytearray, memoryview) and len(o) < 200}\n"
+        "    return [len(seen), sorted(found)]"
+    )
+    count, found = one(source, isolation=layer, seconds=5.0).results[0].value
+    assert count > 1000
+    assert "00" * 16 in found, "it was overwritten"
+    (nonce,) = drawn
+    assert not any(nonce.hex() in text for text in found)
+
+
+CANARY = {
+    "called, then gone": ("import os\ndef f(x): canary(); os._exit(0)", 1),
+    "called, then late": (
+        "def f(x):\n canary()\n while True:\n  try:\n   while True: pass\n  except BaseException: pass",
+        1,
+    ),
+    "called, then the runner is killed": ("import os\ndef f(x): canary(); os.kill(os.getppid(), 9)", 0),
+    "called while imported": ("canary()\ndef f(x): return 0", 1),
+    "a thousand times": ("def f(x):\n for _ in range(1000): canary()\n return 0", 1000),
+    "by a child": ("import os\ndef f(x):\n if os.fork() == 0: canary(); os._exit(0)\n os.wait(); return 0", 1),
+    "replaced": ("canary = print\ndef f(x): canary(); return 0", 0),
+    "drained": (
+        "import os\ndef f(x):\n canary()\n for fd in range(64):\n"
+        "  try: os.set_blocking(fd, False); os.read(fd, 9)\n  except OSError: pass\n"
+        "  try: os.read(os.open(f'/proc/self/fd/{fd}', os.O_RDONLY | os.O_NONBLOCK), 9)\n"
+        "  except OSError: pass\n return 0",
+        1,
+    ),
+    "closed first": (
+        "import os\ndef f(x):\n for fd in range(5, 64):\n  try: os.close(fd)\n  except OSError: pass\n"
+        " canary(); return 0",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CANARY)
+def test_a_canary_that_sang_was_heard(layer, name):
+    source, count = CANARY[name]
+    assert one(source, isolation=layer, seconds=0.8).canary == count
+
+
+def test_a_program_leaves_nothing_to_the_next(layer):
+    """No file, no process: it may write nowhere, and what it started is ended before the next begins."""
+    writes = (
+        "import os\ndef f(x):\n    made = []\n    for p in ('.', '/tmp', '/box', '/dev/shm', '/dev', '/'):\n"
+        "        try: open(p + '/left', 'w'); made.append(p)\n        except OSError: pass\n    return made"
+    )
+    later = (
+        "import os, time\ndef f(x):\n    if os.fork() == 0:\n        os.setsid(); time.sleep(0.3); os.kill(-1, 9)\n"
+        "    return 5"
+    )
+    slow = "import time\ndef f(x): time.sleep(0.6); return 1"
+    programs = [Program(source=source, call="f", arguments=((0,),)) for source in (writes, later, slow)]
+    played = play(programs, seconds=3.0, isolation=layer)
+    assert [p.results[0].value for p in played] == [[], 5, 1]
+
+
+def test_a_slow_caller_costs_no_program_its_turn(layer):
+    source = "import time\ndef f(x): time.sleep(0.3); return 1"
+    seen = []
+    for played in play([Program(source=source, call="f", arguments=((0,),))] * 3, seconds=0.6, isolation=layer):
+        seen.append(played.results[0].value)
+        time.sleep(0.8)
+    assert seen == [1, 1, 1]
+
+
+def test_many_large_programs_are_fed(layer):
+    """More than a pipe holds, into a runner that reads when it has started."""
+    source = "def f(x): return x\n" + "# " + "x" * 20_000
+    program = Program(source=source, call="f", arguments=((7,),))
+    assert [p.results[0].value for p in play([program] * 60, seconds=2.0, isolation=layer)] == [7] * 60
+
+
+def test_a_runner_that_cannot_start_is_said(layer):
+    with pytest.raises(SandboxUnavailable, match="did not start in the sandbox"):
+        one("def f(x): return 1", isolation=layer, limits=Limits(memory=8 << 20))
+
+
+def test_keys_chosen_to_collide_cost_no_quadratic_time():
+    """Numbers that all have the hash 0: a set of 2,000 is quick, more is no plain value."""
+    prime = (1 << 61) - 1
+    body = [["i", hex(i * prime)] for i in range(1, 2_001)]
+    began = time.monotonic()
+    assert len(decode(["set", body])) == 2_000
+    assert time.monotonic() - began < 2.0
+    for tag, more in (("set", [*body, ["i", "0x1"]]), ("dict", [[k, None] for k in [*body, ["i", "0x1"]]])):
+        with pytest.raises(NotPlain, match="too many"):
+            decode([tag, more])
+    assert len(decode(["set", [["s", f"{i:04x}".encode().hex()] for i in range(15_000)]])) == 15_000
 
 
 def test_canary_calls_are_counted(layer):

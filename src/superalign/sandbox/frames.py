@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import struct
 
-MAX_DEPTH, MAX_NODES, MAX_FRAME = 20, 20_000, 1 << 20
+MAX_DEPTH, MAX_NODES, MAX_HASHED, MAX_FRAME = 20, 20_000, 2_000, 1 << 20
 NONCE = 16
 _HEAD = struct.Struct(">16sI")
 
@@ -27,7 +27,7 @@ class BrokenFrame(ValueError):
 
 def encode(value):
     """The value as JSON types, each with its tag; NotPlain where it can't be."""
-    return _encode(value, 0, [0])
+    return _encode(value, 0, [0, 0])
 
 
 def _encode(value, depth, count):
@@ -46,16 +46,27 @@ def _encode(value, depth, count):
     if kind is bytes:
         return ["b", value.hex()]
     if kind in (list, tuple, set, frozenset):
+        if kind in (set, frozenset):
+            _hashed(value, count)
         items = [_encode(item, depth + 1, count) for item in list(value)]
         return [kind.__name__, sorted(items, key=json.dumps) if kind in (set, frozenset) else items]
     if kind is dict:
+        _hashed(value, count)
         return ["dict", [[_encode(k, depth + 1, count), _encode(v, depth + 1, count)] for k, v in value.items()]]
     raise NotPlain(f"a {kind.__name__}")
 
 
+def _hashed(items, count):
+    """Bound what is put into a hash table by other than text: such keys can be chosen to collide, at quadratic cost."""
+    count[1] += sum(type(item) not in (str, bytes) for item in items)
+    if count[1] > MAX_HASHED:
+        raise NotPlain("too many members of sets, or keys, that are not text")
+    return items
+
+
 def decode(value):
     """The value behind such JSON types; NotPlain for anything else."""
-    return _decode(value, 0, [0])
+    return _decode(value, 0, [0, 0])
 
 
 def _decode(value, depth, count):
@@ -69,6 +80,8 @@ def _decode(value, depth, count):
     tag, body = value
     try:
         return _READERS[tag](body, depth, count)
+    except NotPlain:
+        raise
     except (KeyError, TypeError, AttributeError, OverflowError, ValueError) as error:
         raise NotPlain(f"no value tagged {tag!r:.20}") from error
 
@@ -79,6 +92,11 @@ def _items(body, depth, count):
     return [_decode(item, depth + 1, count) for item in body]
 
 
+def _dict(body, depth, count):
+    keys = [_decode(key, depth + 1, count) for key, _ in body]
+    return dict(zip(_hashed(keys, count), [_decode(one, depth + 1, count) for _, one in body], strict=True))
+
+
 _READERS = {
     "i": lambda body, depth, count: int(body, 16),
     "f": lambda body, depth, count: float.fromhex(body),
@@ -86,9 +104,9 @@ _READERS = {
     "b": lambda body, depth, count: bytes.fromhex(body),
     "list": _items,
     "tuple": lambda body, depth, count: tuple(_items(body, depth, count)),
-    "set": lambda body, depth, count: set(_items(body, depth, count)),
-    "frozenset": lambda body, depth, count: frozenset(_items(body, depth, count)),
-    "dict": lambda body, depth, count: {_decode(k, depth + 1, count): _decode(v, depth + 1, count) for k, v in body},
+    "set": lambda body, depth, count: set(_hashed(_items(body, depth, count), count)),
+    "frozenset": lambda body, depth, count: frozenset(_hashed(_items(body, depth, count), count)),
+    "dict": lambda body, depth, count: _dict(body, depth, count),
 }
 
 
@@ -107,11 +125,17 @@ def _same_dict(a, b):
     return sorted(map(json.dumps, encode(a)[1])) == sorted(map(json.dumps, encode(b)[1]))
 
 
-def frame(nonce, message):
-    """One message (JSON types) as bytes: the nonce, the length, the text."""
+def body_of(message):
+    """The text of one message (JSON types); one that is too large says so instead."""
     body = json.dumps(message, separators=(",", ":")).encode()
     if len(body) > MAX_FRAME:
-        body = json.dumps({"kind": "too large", "at": message.get("at")}).encode()
+        body = json.dumps({"kind": "too large", "at": message.get("at"), "canary": message.get("canary")}).encode()
+    return body
+
+
+def frame(nonce, message):
+    """One message (JSON types) as bytes: the nonce, the length, the text."""
+    body = body_of(message)
     return _HEAD.pack(nonce, len(body)) + body
 
 

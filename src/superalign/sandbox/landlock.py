@@ -14,11 +14,13 @@ from pathlib import Path
 
 CREATE, ADD, RESTRICT = 444, 445, 446  # the same numbers on every architecture
 _ABI, _PATH_BENEATH = 1, 1
-PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 1, 38, 22, 2
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 ON_FILES = EXECUTE | WRITE_FILE | READ_FILE | 1 << 14 | 1 << 15
 """Rights that a rule on a single file may name: the others are about folders."""
-FIRST_ABI = 1
+FIRST_ABI, FOR_ONESELF = 3, 6
+"""Below 3 files can be truncated unasked; below 6 a process may signal all others of its user: as root, which has a
+user for each start, that is nobody."""
 
 
 def libc() -> ctypes.CDLL:
@@ -78,18 +80,18 @@ def _allow(lib: ctypes.CDLL, handle: int, path: Path, rights: int) -> None:
 class Restriction:
     """What a child puts on itself between fork and exec: prepared here, so that little is left to do there."""
 
-    def __init__(self, handle: int | None, filter: bytes) -> None:
-        self._lib, self._handle = libc(), handle
+    def __init__(self, handle: int, filter: bytes) -> None:
+        lib = libc()
+        self._prctl, self._syscall, self._handle = lib.prctl, lib.syscall, handle
         self._filter = ctypes.create_string_buffer(filter, len(filter))
         self._program = struct.pack("H6xQ", len(filter) // 8, ctypes.addressof(self._filter))
 
     def enter(self) -> None:
-        """No new privileges, the file rules, then the system-call filter; OSError where the kernel refuses one."""
-        lib = self._lib
-        self._demand(lib.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-        if self._handle is not None:
-            self._demand(lib.syscall(RESTRICT, self._handle, ctypes.c_uint32(0)))
-        self._demand(lib.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, self._program, 0, 0))
+        """End with the parent; no new privileges, the file rules, the system-call filter. OSError where refused."""
+        self._demand(self._prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0))
+        self._demand(self._prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        self._demand(self._syscall(RESTRICT, self._handle, 0))
+        self._demand(self._prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, self._program, 0, 0))
 
     def _demand(self, answer: int) -> None:
         if answer != 0:

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from superalign.sandbox import landlock
+from superalign.sandbox import landlock, stage
+from superalign.sandbox.cgroups import groups
 from superalign.sandbox.limits import Limits, SandboxUnavailable
 from superalign.sandbox.seccomp import AUDIT_ARCH, assembled
 
@@ -36,6 +37,8 @@ class Isolation:
     name: str
     """bwrap or landlock."""
     enforces: tuple[str, ...]
+    staged: bool = False
+    """bwrap: its folders are capped in number of files too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +84,20 @@ def is_root() -> bool:
 
 
 def bwrap_command(
-    command: Sequence[str], *, readable: Sequence[Path], limits: Limits, uid: int, fds: dict[str, int], proc: bool
+    command: Sequence[str],
+    *,
+    readable: Sequence[Path],
+    limits: Limits,
+    uid: int,
+    fds: dict[str, int],
+    where: Path | None,
+    writable: bool = True,
+    proc: bool = True,
 ) -> list[str]:
-    """The whole command line of a start in bubblewrap; `fds` are the filter's (`seccomp`) and the files' by name."""
+    """The whole command line of a start in bubblewrap; `fds` are the filter's (`seccomp`) and the files' by name.
+
+    With a stage at `where` its folders are bound; without, bubblewrap mounts its own, which cap bytes and not files.
+    """
     out = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     out += ["--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
     if is_root():  # a real user is dropped to below; inside a user namespace that would be root outside
@@ -98,8 +112,7 @@ def bwrap_command(
         else:
             out += ["--ro-bind-try", path, path]
     out += ["--dev", "/dev", *(("--proc", "/proc") if proc else ())]
-    for folder in ("/tmp", BOX):
-        out += ["--perms", "1777" if folder == "/tmp" else "0777", "--size", str(limits.file), "--tmpfs", folder]
+    out += _temporary(limits, where)
     out += ["--ro-bind", str(python_home()), PYTHON]
     for path in dict.fromkeys(map(str, readable)):
         for parent in reversed(Path(path).parents[:-1]):
@@ -108,11 +121,24 @@ def bwrap_command(
     for name, fd in fds.items():
         if name != "seccomp":
             out += ["--perms", "0644", "--file", str(fd), f"{BOX}/{name}"]
+    # what bubblewrap made for itself, / and /dev, is a file system in memory that nothing caps
+    for path in ("/dev", "/", *(() if writable else ("/tmp", BOX, "/dev/shm"))):
+        out += ["--remount-ro", path]
     out += ["--chdir", BOX, "--seccomp", str(fds["seccomp"]), "--"]
     if is_root():
         out += ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups", "--no-new-privs"]
         out += ["--bounding-set=-all", "--inh-caps=-all", "--"]
     return [*out, *command]
+
+
+def _temporary(limits: Limits, where: Path | None) -> list[str]:
+    out: list[str] = []
+    for folder, name in (("/tmp", "tmp"), (BOX, "box"), ("/dev/shm", "shm")):
+        if where is not None:
+            out += ["--bind", str(where / name), folder]
+        else:
+            out += ["--perms", "0777" if folder == BOX else "1777", "--size", str(limits.file), "--tmpfs", folder]
+    return out
 
 
 @functools.cache
@@ -162,38 +188,62 @@ def _bwrap() -> Isolation | Absent:
     missing = [tool for tool in ("bwrap", *(["setpriv"] if is_root() else [])) if shutil.which(tool) is None]
     if missing:
         return Absent(name="bwrap", why=f"{' and '.join(missing)} not found", do=install)
+    where = stage.place()
+    staged = where is not None and _trial(where) is None
+    if not staged and (said := _trial(None)) is not None:
+        do = (
+            "allow user namespaces (Ubuntu: `sysctl kernel.apparmor_restrict_unprivileged_userns=0` or an AppArmor "
+            "profile for bwrap; Debian: `sysctl kernel.unprivileged_userns_clone=1`; Docker: --security-opt "
+            "seccomp=unconfined)"
+        )
+        return Absent(name="bwrap", why=f"namespaces are refused here ({said:.120})", do=do)
+    dropped = "dropped user" if is_root() else "user namespace, nested ones refused"
+    capped = f"folder capped in size{' and files' if staged else ''}"
+    spaces = ("mount, process, network and IPC namespaces", dropped, capped)
+    return Isolation(name="bwrap", enforces=(*spaces, *_shared()), staged=staged)
+
+
+def _trial(where: Path | None) -> str | None:
+    """Start `true` in bubblewrap; what it said where that failed."""
     read, write = os.pipe()
     os.write(write, assembled())
     os.close(write)
-    command = bwrap_command(["true"], readable=(), limits=Limits(), uid=65534, fds={"seccomp": read}, proc=True)
+    limits = Limits()
+    made = None if where is None else stage.Stage(where, size=limits.file, uid=65534, files={})
+    command = bwrap_command(["true"], readable=(), limits=limits, uid=65534, fds={"seccomp": read}, where=where)
     try:
-        tried = subprocess.run(command, pass_fds=(read,), capture_output=True, timeout=20, check=False)
+        tried = subprocess.run(
+            command, pass_fds=(read,), capture_output=True, timeout=20, check=False, preexec_fn=made and made.make
+        )
     except subprocess.TimeoutExpired:
-        return Absent(name="bwrap", why="it hung for 20 s", do="look at its log with `bwrap --dev-bind / / true`")
+        return "it hung for 20 s"
+    except subprocess.SubprocessError:
+        return "no mount namespace"
     finally:
         os.close(read)
-    if tried.returncode:
-        said = tried.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
-        do = "allow user namespaces (Ubuntu: an AppArmor profile for bwrap; Docker: --security-opt seccomp=unconfined)"
-        return Absent(name="bwrap", why=f"namespaces are refused here ({said[0]:.120})", do=do)
-    dropped = "dropped user" if is_root() else "user namespace, nested ones refused"
-    spaces = ("mount, process, network and IPC namespaces", dropped, "size-capped temporary folder")
-    return Isolation(name="bwrap", enforces=(*spaces, *_SHARED))
+    if tried.returncode == 0:
+        return None
+    return (tried.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"])[0]
+
+
+def _shared() -> tuple[str, ...]:
+    with groups(Limits()) as made:
+        tree = ("control group over the tree",) if made.folders else ()
+    return (*_SHARED, *tree)
 
 
 def _landlock() -> Isolation | Absent:
     if strange := _unknown_machine():
-        return Absent(
-            name="landlock", why=f"needs Linux on x86-64 or aarch64, and this is {strange}", do="use such a one"
-        )
-    version = landlock.abi()
-    if version < landlock.FIRST_ABI:
-        return Absent(name="landlock", why="this kernel has no Landlock, or forbids it", do="use Linux 5.13 or later")
+        return _elsewhere("landlock", strange)
+    version, root = landlock.abi(), is_root()
+    if version < (landlock.FIRST_ABI if root else landlock.FOR_ONESELF):
+        needs = "Linux 6.2 (ABI 3), or 6.12 (ABI 6) for an ordinary user"
+        why = f"its ABI is {version} here, and it takes {needs}" if version else "this kernel has none, or forbids it"
+        return Absent(name="landlock", why=why, do=f"use {needs}, or run as root in a container")
     try:
         interpreter("landlock")
     except SandboxUnavailable as error:
         return Absent(name="landlock", why="no Python that others may read", do=str(error))
-    network = "TCP" if version >= 4 else "no network rule of its own"
-    scope = ("abstract sockets and signals",) if version >= 6 else ()
-    user = ("dropped user",) if is_root() else ()
-    return Isolation(name="landlock", enforces=(f"file rules (ABI {version})", network, *scope, *user, *_SHARED))
+    scope = ("signals",) if version >= 6 else ()
+    user = ("dropped user",) if root else ()
+    return Isolation(name="landlock", enforces=(f"file rules (ABI {version})", "no sockets", *scope, *user, *_shared()))

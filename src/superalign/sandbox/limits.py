@@ -17,8 +17,8 @@ class Limits:
 
     wall: float = 10.0
     """Everything is killed after so long."""
-    cpu: int = 3
-    """CPU seconds a process."""
+    cpu: float = 3
+    """CPU seconds a process, rounded up."""
     memory: int = 512 * MIB
     """Address space a process, and resident memory of all of them where cgroups are writable."""
     processes: int = 64
@@ -40,7 +40,8 @@ class Outcome:
     """What one start came to."""
 
     kind: str
-    """exited, signalled, timeout (wall clock), output or disk (too much of it)."""
+    """exited, signalled (24 is the CPU limit), timeout (wall clock), output or disk (too much of it), or memory (of the
+    whole tree, by its control group; a single process over its address space gets a MemoryError)."""
     code: int
     """Exit status; the signal's number where it was signalled or killed."""
     stdout: bytes

@@ -6,10 +6,14 @@ change each other, so it is refused unless the caller says that it trusts them.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import secrets
 import selectors
+import socket
+import struct
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,14 +21,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from superalign.sandbox.frames import BrokenFrame, NotPlain, Reader, decode, encode, same
+from superalign.sandbox.frames import NONCE, BrokenFrame, NotPlain, Reader, decode, encode, same
 from superalign.sandbox.layers import BOX, Isolation, best_isolation
-from superalign.sandbox.limits import Limits
+from superalign.sandbox.limits import Limits, SandboxUnavailable
 from superalign.sandbox.start import Started, started
+from superalign.sandbox.watch import EVERY
 
 HERE = Path(__file__).parent
 BATCH = 500
 """Programs a start: what a killed start loses is run again."""
+START, GRACE = 30.0, 5.0
+"""Seconds that the runner may take to start, and to answer beyond a program's own time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +60,8 @@ class Played:
 
     results: tuple[Result, ...]
     canary: int = 0
-    """Calls of the no-op `canary()`, counted in the program's own process: a program that hides can count less."""
+    """Calls of the no-op `canary()`, counted outside the program's process (fork mode): what was called is counted
+    whatever happens after, and can't be taken back; a program can add to it. Batch mode: its own word."""
     agrees: tuple[bool, ...] = field(default=())
     """With what was expected, where that was given: decided here, from plain values, type by type."""
 
@@ -108,57 +116,109 @@ def _one_start(
     jobs: list[dict[str, Any]], mode: str, seconds: float, limits: Limits | None, layer: Isolation
 ) -> Iterator[dict[str, Any]]:
     calls = sum(len(job["arguments"]) + 1 for job in jobs)
-    limits = limits or Limits(wall=10 + (seconds + 0.1) * calls + 2.0 * len(jobs), cpu=int(5 + seconds * calls) + 1)
-    nonce, (read, write) = secrets.token_bytes(16), os.pipe()
+    end = math.inf if limits is None else time.monotonic() + limits.wall
+    limits = limits or Limits(cpu=5 + seconds * calls)
+    nonce, (mine, theirs) = secrets.token_bytes(NONCE), socket.socketpair()
     files = {name: (HERE / name).read_bytes() for name in ("runner.py", "frames.py")}
-    lone = "lone" if layer.name == "bwrap" else "shared"
-    command = [sys.executable, "-I", "-S", f"{BOX}/runner.py", str(write), mode, lone]
-    try:
-        with started(
-            command, files=files, readable=(), limits=limits, isolation=layer, pass_fds=(write,), proc=False
-        ) as box:
-            os.close(write)
-            write = -1
-            _feed(box, nonce + json.dumps({"programs": jobs}).encode())
-            yield from _words(box, read, Reader(nonce), len(jobs), seconds, time.monotonic() + limits.wall)
-    finally:
-        os.close(read)
-        if write >= 0:
-            os.close(write)
+    command = [sys.executable, "-I", "-S", f"{BOX}/runner.py", str(theirs.fileno()), mode]
+    with (
+        mine,
+        theirs,  # sockets: where /proc is the host's, a pipe could be opened by its name there
+        started(
+            command,
+            files=files,
+            readable=(),
+            limits=limits,
+            isolation=layer,
+            pass_fds=(theirs.fileno(),),
+            plain=True,
+        ) as box,
+    ):
+        theirs.close()
+        text = json.dumps({"programs": jobs}).encode()
+        feed = nonce + struct.pack(">Q", len(text)) + text
+        yield from _words(box, mine.fileno(), Reader(nonce), feed, jobs, end)
 
 
-def _feed(box: Started, data: bytes) -> None:
-    assert box.process.stdin
-    try:
-        box.process.stdin.write(data)
-        box.process.stdin.close()
-    except BrokenPipeError:
-        pass
-    box.process.stdin = None
-
-
-def _words(box: Started, pipe: int, reader: Reader, count: int, seconds: float, end: float) -> Iterator[dict[str, Any]]:
-    """The frames in order, each of the program it should be of; one that says otherwise ends this start."""
-    heard = 0
+def _words(
+    box: Started, pipe: int, reader: Reader, feed: bytes, jobs: list[dict[str, Any]], end: float
+) -> Iterator[dict[str, Any]]:
+    """The frames in order, each of the program it should be of; one that is late or says otherwise ends this start."""
+    heard, late = -1, min(end, time.monotonic() + START)
     with selectors.DefaultSelector() as ready:
         ready.register(pipe, selectors.EVENT_READ)
-        while heard < count:
-            left = end - time.monotonic()
-            chunk = os.read(pipe, 1 << 16) if left > 0 and ready.select(left) else b""
-            try:
-                words = reader.feed(chunk)
-            except BrokenFrame:
-                words, chunk = [], b""
+        left = _fed(box, ready, memoryview(feed))
+        while heard < len(jobs):
+            chunk = b""
+            rest = max(0.0, late - time.monotonic())
+            found = ready.select(rest if box.over is None else min(rest, EVERY))
+            if not found and rest > EVERY and box.over is not None and box.over() is None:
+                continue
+            if any(key.fd != pipe for key, _ in found):
+                left = _fed(box, ready, left)
+                if len(found) == 1:
+                    continue
+            if found:
+                chunk = os.read(pipe, 1 << 16)
+            words, sound = _in_order(reader, chunk, heard)
             for word in words:
-                if not isinstance(word, dict) or word.get("at") != heard:
-                    chunk = b""
-                    break
                 heard += 1
-                yield word
-            if not chunk:
-                if heard < count:
-                    yield {"kind": "timeout" if left <= 0 else "silent"}
+                if heard > 0:
+                    yield word
+            if heard == len(jobs):
                 return
+            if words:
+                late = min(end, time.monotonic() + _longest(jobs[heard]))
+            if not chunk or not sound:
+                if heard < 0:
+                    raise SandboxUnavailable(_not_started(box))
+                yield {"kind": "silent" if found else "timeout"}
+                return
+
+
+def _in_order(reader: Reader, chunk: bytes, heard: int) -> tuple[list[dict[str, Any]], bool]:
+    """The words of this chunk, and whether the runner wrote all of it, each word in its turn."""
+    try:
+        words = reader.feed(chunk)
+    except BrokenFrame:
+        return [], False
+    for i, word in enumerate(words):
+        if not isinstance(word, dict) or word.get("at") != heard + i:
+            return words[:i], False
+    return words, True
+
+
+def _longest(job: dict[str, Any]) -> float:
+    """Seconds after which the runner has answered, unless the program stopped it."""
+    return float(job["seconds"]) * (len(job["arguments"]) + 1) + 1.0 + GRACE
+
+
+def _not_started(box: Started) -> str:
+    box.end()
+    assert box.process.stderr
+    said = box.process.stderr.read(2000).decode("utf-8", "replace").strip().splitlines()[-1:] or ["it said nothing"]
+    return f"the runner did not start in the sandbox ({said[0]:.200}): run `superalign doctor`"
+
+
+def _fed(box: Started, ready: selectors.BaseSelector, data: memoryview) -> memoryview:
+    """Write what its standard input takes; what is left of it."""
+    stream = box.process.stdin
+    assert stream
+    if stream not in ready.get_map():
+        os.set_blocking(stream.fileno(), False)
+        ready.register(stream, selectors.EVENT_WRITE)
+    try:
+        data = data[os.write(stream.fileno(), data[: 1 << 16]) :]
+    except BlockingIOError:
+        return data
+    except BrokenPipeError:
+        data = data[:0]
+    if not data:
+        ready.unregister(stream)
+        with contextlib.suppress(BrokenPipeError):
+            stream.close()
+        box.process.stdin = None
+    return data
 
 
 def _heard(word: dict[str, Any], job: dict[str, Any], expected: Sequence[Any] | None) -> Played:

@@ -7,9 +7,8 @@ the documented way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from superalign.sandbox.limits import MIB, Limits
+from superalign.sandbox.probe import Probe
+from superalign.sandbox.probes_exhaustion import EXHAUSTION
 
 CALL = """
 import ctypes, os
@@ -19,20 +18,6 @@ def call(number, *given):
 import platform
 arm = platform.machine() == 'aarch64'
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """One attempt. `{host}` in its script is filled with what the tester prepared outside (see `selftest`)."""
-
-    name: str
-    title: str
-    group: str
-    """reach, files, processes, kernel or exhaustion."""
-    script: str
-    bare: bool = True
-    """It may be tried outside the sandbox: it harms nothing there."""
-    limits: Limits = field(default_factory=lambda: Limits(wall=8.0))
 
 
 def _syscall(name: str, title: str, body: str, *, bare: bool = True) -> Probe:
@@ -77,6 +62,12 @@ PROBES: tuple[Probe, ...] = (
         title="connect to a Unix socket in a host folder",
         group="reach",
         script="import socket; s = socket.socket(socket.AF_UNIX); s.connect('{folder}/socket'); print('GOT')",
+    ),
+    Probe(
+        name="open-unix-socket",
+        title="connect to a Unix socket that anybody may use",
+        group="reach",
+        script="import socket; s = socket.socket(socket.AF_UNIX); s.connect('{open}/socket'); print('GOT')",
     ),
     Probe(
         name="environment",
@@ -149,7 +140,37 @@ PROBES: tuple[Probe, ...] = (
         script="import os; os.setuid(0); "
         "print('GOT' if open('/proc/self/uid_map').read().split()[:2] == ['0', '0'] else 'no')",
     ),
+    Probe(
+        name="mode",
+        title="change the mode of a file of the host's user",
+        group="files",
+        script="import os; os.chmod('{open}/own', 0o640); print('GOT')",
+    ),
+    Probe(
+        name="times",
+        title="change the times of a file of the host's user",
+        group="files",
+        script="import os; os.utime('{open}/own'); print('GOT')",
+    ),
+    Probe(
+        name="truncate",
+        title="cut off a file of the host that anybody may write",
+        group="files",
+        script="import os; os.truncate('{open}/anyone', 0); print('GOT')",
+    ),
     # --- processes
+    Probe(
+        name="others-limits",
+        title="lower the limits of a process of the host",
+        group="processes",
+        script="import resource; resource.prlimit({pid}, resource.RLIMIT_CORE, (0, 0)); print('GOT')",
+    ),
+    Probe(
+        name="others-priority",
+        title="slow down a process of the host",
+        group="processes",
+        script="import os; os.sched_setaffinity({pid}, os.sched_getaffinity(0)); print('GOT')",
+    ),
     Probe(
         name="signal",
         title="signal a process of the host",
@@ -167,6 +188,12 @@ PROBES: tuple[Probe, ...] = (
         title="read the environment of a host process",
         group="processes",
         script="print('GOT' if b'{secret}' in open('/proc/{pid}/environ', 'rb').read() else 'no')",
+    ),
+    Probe(
+        name="host-pipe",
+        title="open a pipe of a host process by its name",
+        group="processes",
+        script="import os; os.open('/proc/{pid}/fd/0', os.O_WRONLY | os.O_NONBLOCK); print('GOT')",
     ),
     _syscall(
         "ptrace",
@@ -234,92 +261,21 @@ PROBES: tuple[Probe, ...] = (
         "type into the terminal",
         "import fcntl, termios, pty\nm, s = pty.openpty()\nfcntl.ioctl(s, termios.TIOCSTI, b'x')\nprint('GOT')",
     ),
-    # --- exhaustion: the attempt got what it wanted when it passed the limit
-    Probe(
-        name="memory",
-        title="allocate 2 GB",
-        group="exhaustion",
-        script="x = bytearray(2 * 1024 ** 3); x[::4096] = b'x' * len(x[::4096]); print('GOT')",
-        bare=False,
+    _syscall(
+        "shared-memory",
+        "leave shared memory behind that outlives the process",
+        "i = lib.shmget(0, 4096, 0o1600)\nprint('GOT' if i >= 0 else 'no')\nlib.shmctl(i, 0, None)",
     ),
-    Probe(
-        name="tree-memory",
-        title="hold 900 MB in ten processes",
-        group="exhaustion",
-        script="import os, time\npids = []\nfor i in range(10):\n    r, w = os.pipe()\n    pid = os.fork()\n"
-        "    if pid == 0:\n        x = bytearray(90 << 20)\n        x[::4096] = b'x' * len(x[::4096])\n"
-        "        os.write(w, b'1')\n"
-        "        time.sleep(1.5); os._exit(0)\n    os.close(w); pids.append((pid, r))\n"
-        "held = sum(os.read(r, 1) == b'1' for _, r in pids)\nprint('GOT' if held == 10 else held)",
-        bare=False,
-        limits=Limits(wall=8.0, memory=256 * MIB),
+    _syscall(
+        "message-queue",
+        "open a message queue of the host",
+        "n = (ctypes.c_long * 8)()\nh = call(180 if arm else 240, b'superalign-probe', 0o102, 0o600, 0)\n"
+        "print('GOT' if h >= 0 else 'no')\ncall(181 if arm else 241, b'superalign-probe')",
     ),
-    Probe(
-        name="cpu",
-        title="burn CPU for longer than allowed",
-        group="exhaustion",
-        script="import time\nend = time.process_time() + 3\nwhile time.process_time() < end:\n    pass\nprint('GOT')",
-        limits=Limits(wall=8.0, cpu=1),
+    _syscall(
+        "memory-file",
+        "make files in memory that no limit of memory counts",
+        "print('GOT' if lib.memfd_create(b'x', 0) >= 0 else 'no')",
     ),
-    Probe(
-        name="wall",
-        title="sleep for longer than allowed",
-        group="exhaustion",
-        script="import time; time.sleep(3); print('GOT')",
-        limits=Limits(wall=1.0),
-    ),
-    Probe(
-        name="forks",
-        title="hold 200 processes",
-        group="exhaustion",
-        script="import os, time\nfor i in range(200):\n    if os.fork() == 0:\n        time.sleep(3); os._exit(0)\n"
-        "print('GOT')",
-    ),
-    Probe(
-        name="threads",
-        title="hold 150 threads",
-        group="exhaustion",
-        script="import threading, time\nfor i in range(150):\n"
-        "    threading.Thread(target=time.sleep, args=(3,), daemon=True).start()\nprint('GOT')\nimport os; os._exit(0)",
-    ),
-    Probe(
-        name="big-file",
-        title="write a file of 400 MB",
-        group="exhaustion",
-        script="f = open('big', 'wb')\nfor i in range(400):\n    f.write(bytes(1024 ** 2)); f.flush()\nprint('GOT')",
-        bare=False,
-    ),
-    Probe(
-        name="many-files",
-        title="fill the disk with small files",
-        group="exhaustion",
-        script="for i in range(400):\n    open(f'f{{i}}', 'wb').write(bytes(1024 ** 2))\nprint('GOT')",
-        bare=False,
-    ),
-    Probe(
-        name="descriptors",
-        title="open 1,000 files",
-        group="exhaustion",
-        script="x = [open('/dev/null') for i in range(1000)]; print('GOT')",
-    ),
-    Probe(
-        name="flood",
-        title="print without end",
-        group="exhaustion",
-        script="import sys\nfor i in range(8000):\n    sys.stdout.write('x' * 1024 ** 2 if i == 40 else 'y' * 1024)\n"
-        "    sys.stdout.flush()\nimport time; time.sleep(0.5)\nopen('/proc/self/stat')\nprint('GOT')",
-        bare=False,
-    ),
-    Probe(
-        name="core",
-        title="leave a core dump",
-        group="exhaustion",
-        script="import resource; resource.setrlimit(resource.RLIMIT_CORE, (10 ** 6, 10 ** 6)); print('GOT')",
-    ),
-    Probe(
-        name="raise-limits",
-        title="raise its own limits",
-        group="exhaustion",
-        script="import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096)); print('GOT')",
-    ),
+    *EXHAUSTION,
 )

@@ -1,8 +1,9 @@
 """The runner: trusted code inside the sandbox that executes programs one after the other and frames what they say.
 
-In fork mode each program is a process of its own that holds neither the pipe to the parent nor the nonce's channel:
-all it can write to is a pipe of its own, whose content counts as that program's word and nothing more. Expected
-answers never come in here. In batch mode programs share this process: for code of our own making only.
+In fork mode each program is a process of its own that holds neither the pipe to the parent nor the nonce: all it can
+write to are two pipes of its own, one for its word, one for its calls of `canary()`. What comes through the first
+counts as that program's word and nothing more; the second is counted here, byte by byte. Expected answers never come
+in here. In batch mode programs share this process: for code of our own making only.
 
 Started by `play` as a script, beside `frames.py`; standard library only.
 """
@@ -13,14 +14,14 @@ import json
 import os
 import select
 import signal
+import socket
+import struct
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from frames import MAX_FRAME, NotPlain, decode, encode, frame
-
-KEPT_OUTPUT = 4096
+from frames import MAX_FRAME, NONCE, NotPlain, body_of, decode, encode
 
 
 class TooSlow(BaseException):
@@ -31,9 +32,9 @@ def _alarm(number, where):
     raise TooSlow
 
 
-def execute(program, counted):
+def execute(program, canary):
     """Run one program's calls; one entry a call: a plain value, or the kind of its failure."""
-    space = {"__name__": "program", "canary": lambda *given, **named: counted.append(1)}
+    space = {"__name__": "program", "canary": canary}
     signal.signal(signal.SIGALRM, _alarm)
     results = []
     try:
@@ -66,59 +67,92 @@ def _name(error):
     return str(type(error).__name__)[:60]
 
 
-def forked(program, tell, lone):
+def forked(program, tell, nonce):
     """Run one program in a process of its own and read its word, up to its time."""
-    read, write = os.pipe()
+    (said, say), (heard, voice) = os.pipe(), socket.socketpair()
+    sung, sing = (
+        heard.detach(),
+        voice.detach(),
+    )  # sockets: a pipe could be opened anew by its name in /proc, and drained
     child = os.fork()
     if child == 0:
-        os.close(read)
-        for fd in (tell, 0):
-            os.close(fd)
-        os.setpgid(0, 0)
-        _mute()
-        counted = []
+        nonce[:] = bytes(len(nonce))
         try:
-            results = execute(program, counted)
-        except TooSlow:  # the alarm went off between two calls
-            results = [{"kind": "timeout"}] * len(program["arguments"])
-        said = json.dumps({"results": results, "canary": len(counted)}, separators=(",", ":")).encode()
-        while said:
-            said = said[os.write(write, said) :]
-        os._exit(0)
-    os.close(write)
-    said, kind = _read(read, program["seconds"] * (len(program["arguments"]) + 1) + 1.0)
-    os.close(read)
-    for target in (-child, child) if not lone else (-child, child, -1):
-        with contextlib.suppress(OSError):
-            os.kill(target, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    while True:  # whatever it left behind was handed to this process, or to the namespace's first one
+            for fd in (tell, 0, said, sung):
+                os.close(fd)
+            _alone(program, say, sing)
+        finally:
+            os._exit(1)
+    os.close(say)
+    os.close(sing)
+    raw, canary, kind = _read(child, said, sung, program["seconds"] * (len(program["arguments"]) + 1) + 1.0)
+    os.close(said)
+    os.close(sung)
+    while True:  # all that is left of it was handed to the first process of the namespace, or to nobody
         try:
             if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                break
+                time.sleep(0.0005)
         except ChildProcessError:
             break
-    if kind != "said":
-        return {"kind": kind}
+    word = {"kind": kind, "canary": canary}
+    if kind == "said":
+        try:
+            word["results"] = json.loads(raw)
+        except (ValueError, RecursionError):
+            word["kind"] = "silent"
+    return word
+
+
+def _alone(program, say, sing):
+    """What the child does: everything from here on belongs to the program."""
+    os.setsid()
+    _mute()
+    write = os.write
     try:
-        word = json.loads(said)
-        return {"kind": "said", "results": word["results"], "canary": word["canary"]}
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return {"kind": "silent", "status": status}
+        results = execute(program, lambda *given, **named: write(sing, b"c") and None)
+    except TooSlow:  # the alarm went off between two calls
+        results = [{"kind": "timeout"}] * len(program["arguments"])
+    raw = json.dumps(results, separators=(",", ":")).encode()
+    while raw:
+        raw = raw[os.write(say, raw) :]
 
 
-def _read(pipe, seconds):
-    said, end = b"", time.monotonic() + seconds
-    while True:
+def _read(child, said, sung, seconds):
+    """The word, how often it sang, and how it ended; then nothing of it is alive."""
+    raw, canary, kind, end = bytearray(), 0, "said", time.monotonic() + seconds
+    ended = os.pidfd_open(child)
+    waiting = {said, sung, ended}
+    while waiting:
         left = end - time.monotonic()
-        if left <= 0 or not select.select([pipe], [], [], left)[0]:
-            return said, "timeout"
-        chunk = os.read(pipe, 1 << 16)
-        if not chunk:
-            return said, "said"
-        said += chunk
-        if len(said) > MAX_FRAME:
-            return said, "too large"
+        ready = select.select(list(waiting), [], [], left)[0] if left > 0 else []
+        if not ready:
+            kind = "timeout" if ended in waiting else kind
+            break
+        if ended in ready:
+            _kill_all()  # its children may hold the pipes
+            waiting.discard(ended)
+            end = time.monotonic() + 5.0
+        for pipe in (said, sung):
+            if pipe in ready:
+                piece = os.read(pipe, 1 << 16)
+                if not piece:
+                    waiting.discard(pipe)
+                elif pipe == sung:
+                    canary += len(piece)
+                else:
+                    raw += piece
+        if len(raw) > MAX_FRAME:
+            kind = "too large"
+            break
+    os.close(ended)
+    _kill_all()
+    return raw, canary, kind
+
+
+def _kill_all():
+    """Every process of this start but the runner: its namespace, user or Landlock domain bounds what is hit."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(-1, signal.SIGKILL)
 
 
 def _mute():
@@ -130,23 +164,43 @@ def _mute():
 def batched(program):
     """Run one program in this process."""
     counted = []
-    results = execute(program, counted)
+    results = execute(program, lambda *given, **named: counted.append(1))
     return {"kind": "said", "results": results, "canary": len(counted)}
+
+
+def take(size):
+    """So many bytes of standard input in a buffer of which no copy is made."""
+    buffer = bytearray(size)
+    view = memoryview(buffer)
+    while view:
+        view = view[os.readv(0, [view]) or sys.exit("the job was cut off") :]
+    return buffer
+
+
+def send(tell, nonce, message):
+    """One frame; the nonce is written from its own buffer, so that no copy of it lies about."""
+    body = body_of(message)
+    parts = [memoryview(nonce), memoryview(struct.pack(">I", len(body))), memoryview(body)]
+    while parts:
+        wrote = os.writev(tell, parts)
+        while parts and wrote >= len(parts[0]):
+            wrote -= len(parts.pop(0))
+        if parts:
+            parts[0] = parts[0][wrote:]
 
 
 def main():
     """Read the job from standard input, run its programs, and tell the parent of each."""
-    nonce, tell = sys.stdin.buffer.read(16), int(sys.argv[1])
-    mode, lone = sys.argv[2], sys.argv[3] == "lone"
-    job = json.loads(sys.stdin.buffer.read())
+    tell, mode = int(sys.argv[1]), sys.argv[2]
+    nonce = take(NONCE)
+    job = json.loads(take(struct.unpack(">Q", take(8))[0]))
     gc.freeze()
     if mode == "batch":
         _mute()
+    send(tell, nonce, {"kind": "ready", "at": -1})
     for at, program in enumerate(job["programs"]):
-        word = forked(program, tell, lone) if mode == "fork" else batched(program)
-        message = frame(nonce, {**word, "at": at})
-        while message:
-            message = message[os.write(tell, message) :]
+        word = forked(program, tell, nonce) if mode == "fork" else batched(program)
+        send(tell, nonce, {**word, "at": at})
 
 
 if __name__ == "__main__":

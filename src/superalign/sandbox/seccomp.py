@@ -1,8 +1,10 @@
 """The system-call filter: a deny-list as classic BPF, assembled here for x86-64 and aarch64.
 
 Everything is allowed but what reaches around the other layers: tracing, kernel programming, keys, mounts, namespaces,
-clocks, modules, and sockets other than AF_UNIX. `clone3` is answered "not implemented", so that the C library falls
-back to `clone`, whose flags a filter can read.
+clocks, modules, memory that no rlimit counts, and sockets other than AF_UNIX. `clone3` is answered "not implemented",
+so that the C library falls back to `clone`, whose flags a filter can read. Where processes and files are the host's own
+(Landlock), `shared` closes what Landlock has no rule for: sockets in folders, other processes' limits and priorities,
+and the modes, owners, times and attributes of files that belong to the same user.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Sequence
 
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 X32 = 0x40000000
-CLONE_NEWUSER, AF_UNIX = 0x10000000, 1
+CLONE_NEW, AF_UNIX = 0x7E020000, 1  # every kind of namespace that `clone` can make
 _LOAD, _EQUAL, _GREATER, _SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # BPF: ld abs, jeq, jge, jset, ret
 _NUMBER, _ARCH, _ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data; an argument's low half (little-endian)
 ALLOW, ERRNO, KILL = 0x7FFF0000, 0x00050000, 0x80000000
@@ -46,6 +48,7 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "fsmount": (432, 432),
     "fspick": (433, 433),
     "mount_setattr": (442, 442),
+    "open_tree_attr": (467, 467),
     "setns": (308, 268),
     "unshare": (272, 97),
     "chroot": (161, 51),
@@ -74,15 +77,65 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "lookup_dcookie": (212, 18),
     "iopl": (172, None),
     "ioperm": (173, None),
+    # memory that RLIMIT_AS doesn't count, and that may outlive its process
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "msgget": (68, 186),
+    "semget": (64, 190),
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+}
+# denied as well where files are the host's
+DENIED_ON_FILES: dict[str, tuple[int | None, int | None]] = {
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "setxattrat": (463, 463),
+    "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "process_madvise": (440, 440),
+    "process_mrelease": (448, 448),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
+}
+# allowed on oneself only, where processes are the host's: number, argument that holds the process
+ON_SELF: dict[str, tuple[tuple[int | None, int | None], int]] = {
+    "prlimit64": ((302, 261), 0),
+    "sched_setaffinity": ((203, 122), 0),
+    "sched_setparam": ((142, 118), 0),
+    "sched_setscheduler": ((144, 119), 0),
+    "sched_setattr": ((314, 274), 0),
+    "setpriority": ((141, 140), 1),
+    "ioprio_set": ((251, 30), 1),
 }
 CLONE, CLONE3, SOCKET, SOCKETPAIR, IOCTL = (56, 220), (435, 435), (41, 198), (53, 199), (16, 29)
+TIOCLINUX = 0x541C
+PRLIMIT, SETRLIMIT = (302, 261), (160, 164)
 
 Instruction = tuple[int, int, int, int]
 
 
-def assembled(machine: str | None = None) -> bytes:
+def assembled(machine: str | None = None, *, shared: bool = False, pinned: Sequence[int] = ()) -> bytes:
     """The filter as an array of `struct sock_filter` for that machine (this one, if not given).
 
+    `shared`: processes and files are the host's own. `pinned`: rlimits that may be neither raised nor lowered.
     Raises ValueError for an architecture whose system calls are not known here.
 
     >>> len(assembled("x86_64")) % 8
@@ -96,23 +149,53 @@ def assembled(machine: str | None = None) -> bytes:
     out += [(_LOAD, 0, 0, _NUMBER)]
     if machine == "x86_64":
         out += [(_GREATER, 0, 1, X32), _refuse(errno.EPERM)]
-    for numbers in DENIED.values():
+    for numbers in (*DENIED.values(), *(DENIED_ON_FILES.values() if shared else ())):
         if (number := numbers[column]) is not None:
             out += [(_EQUAL, 0, 1, number), _refuse(errno.EPERM)]
     out += [(_EQUAL, 0, 1, CLONE3[column]), _refuse(errno.ENOSYS)]
-    out += _on_argument(CLONE[column], 0, [(_SET, 0, 1, CLONE_NEWUSER), _refuse(errno.EPERM)])
-    for call in (SOCKET, SOCKETPAIR):
-        out += _on_argument(call[column], 0, [(_EQUAL, 1, 0, AF_UNIX), _refuse(errno.EAFNOSUPPORT)])
-    out += _on_argument(IOCTL[column], 1, [(_EQUAL, 0, 1, termios.TIOCSTI), _refuse(errno.EPERM)])
+    out += _on_argument(CLONE[column], 0, [(_SET, 0, 1, CLONE_NEW), _refuse(errno.EPERM)])
+    if shared:
+        out += [(_EQUAL, 0, 1, SOCKET[column]), _refuse(errno.EAFNOSUPPORT)]
+    else:
+        out += _on_argument(SOCKET[column], 0, [(_EQUAL, 1, 0, AF_UNIX), _refuse(errno.EAFNOSUPPORT)])
+    out += _on_argument(SOCKETPAIR[column], 0, [(_EQUAL, 1, 0, AF_UNIX), _refuse(errno.EAFNOSUPPORT)])
+    for request in (termios.TIOCSTI, TIOCLINUX):
+        out += _on_argument(IOCTL[column], 1, [(_EQUAL, 0, 1, request), _refuse(errno.EPERM)], last=False)
+    out += _limits_pinned(column, pinned)
+    for numbers, argument in ON_SELF.values() if shared else ():
+        if (number := numbers[column]) is not None:
+            out += _on_argument(number, argument, [(_EQUAL, 1, 0, 0), _refuse(errno.EPERM)])
     out += [(_RETURN, 0, 0, ALLOW)]
     return b"".join(struct.pack("HBBI", *instruction) for instruction in out)
+
+
+def _limits_pinned(column: int, pinned: Sequence[int]) -> list[Instruction]:
+    """Refuse to set these limits: prlimit64 with a new value (either half of the pointer), and setrlimit."""
+    out: list[Instruction] = []
+    for limit in pinned:
+        new = 16 + 8 * 2
+        asked = [
+            (_LOAD, 0, 0, new),
+            (_EQUAL, 0, 3, 0),
+            (_LOAD, 0, 0, new + 4),
+            (_EQUAL, 0, 1, 0),
+            (_RETURN, 0, 0, ALLOW),
+        ]
+        refuse = [(_EQUAL, 0, len(asked) + 1, limit), *asked, _refuse(errno.EPERM)]
+        out += _on_argument(PRLIMIT[column], 1, refuse, last=False)
+        out += _on_argument(SETRLIMIT[column], 0, [(_EQUAL, 0, 1, limit), _refuse(errno.EPERM)], last=False)
+    return out
 
 
 def _refuse(number: int) -> Instruction:
     return (_RETURN, 0, 0, ERRNO | number)
 
 
-def _on_argument(number: int, argument: int, test: Sequence[Instruction]) -> list[Instruction]:
-    """Where the call is that number: load the argument, run the test, and allow what it lets through."""
-    inner = [(_LOAD, 0, 0, _ARGUMENT + 8 * argument), *test, (_RETURN, 0, 0, ALLOW)]
+def _on_argument(number: int, argument: int, test: Sequence[Instruction], *, last: bool = True) -> list[Instruction]:
+    """Where the call is that number: load the argument, run the test, and allow what it lets through.
+
+    Not `last`: go on with what follows, the number loaded again.
+    """
+    after = [(_RETURN, 0, 0, ALLOW)] if last else [(_LOAD, 0, 0, _NUMBER)]
+    inner = [(_LOAD, 0, 0, _ARGUMENT + 8 * argument), *test, *after]
     return [(_EQUAL, 0, len(inner), number), *inner]

@@ -11,14 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from superalign.sandbox.layers import Isolation
 from superalign.sandbox.limits import Limits, Outcome
-from superalign.sandbox.probes import PROBES, Probe
+from superalign.sandbox.probe import Probe
+from superalign.sandbox.probes import PROBES
 from superalign.sandbox.start import run
 
 GOT = b"GOT"
@@ -45,7 +46,7 @@ def selftest(layers: list[Isolation], *, say: Callable[[str], None] = lambda tex
     with host() as prepared:
         for probe in PROBES:
             say(probe.title)
-            script = probe.script.format(**prepared) if "{" in probe.script else probe.script
+            script = filled(probe.script, prepared)
             outside = _outside(script) if probe.bare else None
             for layer in layers:
                 got, how = _inside(probe, script, layer)
@@ -55,6 +56,13 @@ def selftest(layers: list[Isolation], *, say: Callable[[str], None] = lambda tex
         survived = _daemon(layer)
         probe = Probe(name="daemon", title="leave a daemon behind", group="processes", script="")
         yield _tried(probe, layer, held=not survived, outside=None, how="all ended" if not survived else "it lives on")
+
+
+def filled(script: str, prepared: Mapping[str, str]) -> str:
+    """The script with what the tester prepared; other braces are Python's own."""
+    for name, value in prepared.items():
+        script = script.replace(f"{{{name}}}", value)
+    return script
 
 
 def _tried(probe: Probe, layer: Isolation, *, held: bool, outside: bool | None, how: str) -> Tried:
@@ -77,11 +85,17 @@ def host() -> Iterator[dict[str, str]]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="superalign-host-")))
         (folder / "secret").write_text(secret)
         folder.chmod(0o700)
+        public = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="superalign-open-")))
+        for name, mode in (("own", 0o600), ("anyone", 0o666)):
+            (public / name).write_text("x")
+            (public / name).chmod(mode)
+        public.chmod(0o755)
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        for place in (f"\0{abstract}", str(folder / "socket")):
+        for place in (f"\0{abstract}", str(folder / "socket"), str(public / "socket")):
             server = stack.enter_context(socket.socket(socket.AF_UNIX))
             server.bind(place)
             server.listen(64)
+        (public / "socket").chmod(0o777)
         marker = f"marker-{secrets.token_hex(6)}"
         process = stack.enter_context(
             subprocess.Popen(
@@ -99,7 +113,8 @@ def host() -> Iterator[dict[str, str]]:
             "secret": secret,
             "abstract": abstract,
             "folder": str(folder),
-            "home": str(Path.home()),
+            "open": str(public),
+            "home": os.path.expanduser("~"),
             "port": str(listener.getsockname()[1]),
             "pid": str(process.pid),
             "marker": marker,
@@ -154,13 +169,14 @@ def _daemon(layer: Isolation) -> bool:
     run([sys.executable, "-I", "-S", "-c", script, marker], limits=Limits(wall=2.0), isolation=layer)
     end = time.monotonic() + 1.0
     while time.monotonic() < end:
-        if not _lives(marker):
+        if not lives(marker):
             return False
         time.sleep(0.05)
     return True
 
 
-def _lives(marker: str) -> bool:
+def lives(marker: str) -> bool:
+    """Does any process on this machine have the marker on its command line?"""
     for folder in Path("/proc").iterdir():
         try:
             if folder.name.isdigit() and marker.encode() in (folder / "cmdline").read_bytes():
