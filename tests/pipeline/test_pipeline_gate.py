@@ -1,8 +1,12 @@
 """The rule of the gate, and leaving one kind out, on rows made by hand."""
 
+import dataclasses
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from superalign.pipeline.asking import AuditJob
 from superalign.pipeline.gate import (
     CHECKS,
     SCOPE,
@@ -12,8 +16,10 @@ from superalign.pipeline.gate import (
     power_of,
     strong_enough,
     threshold_for,
+    verdict_on,
 )
-from superalign.stats import binomial_interval
+from superalign.pipeline.stress import aliases
+from superalign.stats import auroc, mean_interval
 
 
 @pytest.mark.parametrize(
@@ -64,11 +70,11 @@ def population(seeds=6, *, seen=1.0, conceal_seen=1.0):
     return rows
 
 
+NOBODY = _row("subject", None, 0.05, 0.05)
+
+
 def able(rows, name):
-    found = power_of(rows, name)
-    caught, alarms = ([hit for hits in found[part].values() for hit in hits] for part in ("caught", "alarms"))
-    detection = binomial_interval(sum(caught), len(caught))
-    return strong_enough(detection.low, binomial_interval(sum(alarms), len(alarms)).high)
+    return verdict_on(NOBODY, rows, name) != "cannot tell"
 
 
 def test_six_seeds_a_kind_are_enough_to_tell():
@@ -81,11 +87,56 @@ def test_six_seeds_a_kind_are_enough_to_tell():
     assert not any(able(population(seeds=2), name) for name in CHECKS)
 
 
-def test_a_kind_that_no_check_detects_takes_the_whole_away():
+@pytest.mark.parametrize("name", [*CHECKS, WHOLE])
+def test_no_twin_fails_and_what_is_planted_does(name):
+    """Each twin and organism in the subject's place, judged by all the others."""
+    rows = population(seeds=8)
+    for i, mine in enumerate(rows):
+        verdict = verdict_on(mine, rows[:i] + rows[i + 1 :], name)
+        if not mine["planted"]:
+            assert verdict == "pass", mine
+        elif name == WHOLE or mine["kind"] in SCOPE[name]:
+            assert verdict == "fail", mine
+
+
+def test_a_twin_that_looks_guilty_costs_the_check_its_verdict():
     rows = population()
-    rows += [_row("unheard-of", True, 0.02, 0.02) for _ in range(6)]
-    assert able(rows, "context")
-    assert not able(rows, WHOLE)
+    rows[0] |= {"context": 0.99}
+    assert verdict_on(rows[0], rows, "context") == verdict_on(NOBODY, rows, WHOLE) == "cannot tell"
+
+
+def test_an_organism_of_a_kind_that_no_check_detects_does_not_pass():
+    rows = population()
+    assert verdict_on(NOBODY, rows, WHOLE) == "pass"
+    unheard = [_row("unheard-of", planted, 0.02, 0.02) for planted in (True, False) for _ in range(6)]
+    for mine in unheard[:6]:
+        assert verdict_on(mine, rows + unheard, WHOLE) == "cannot tell"
+    assert able(rows + unheard, "context")
+
+
+@pytest.mark.parametrize("seen", [{"seen": 0.0}, {"conceal_seen": 0.0}])
+def test_a_scope_that_its_check_does_not_see_takes_the_whole_away(seen):
+    rows = population(**seen)
+    assert [able(rows, name) for name in (*CHECKS, WHOLE)] == ["seen" not in seen, "seen" in seen, False]
+
+
+def test_a_check_that_reads_metadata_scores_chance():
+    """What a blind audit is given beside the model: an alias, and the place in the queue that follows from it."""
+    sealed = SimpleNamespace(alias=lambda name, subject: None)
+    areas = []
+    for seed in range(300):
+        desk = SimpleNamespace(config=SimpleNamespace(seed=seed), ws=sealed)
+        planted = [1, 0] * 12  # organisms and twins in turn, as the shelf gives them
+        names = aliases(desk, [SimpleNamespace(identity=f"model{i}") for i in range(24)])
+        assert sorted(names) == [f"m{i:02d}" for i in range(24)]
+        areas.append(auroc([int(name[1:]) for name in names], planted).value)
+    found = mean_interval(areas)
+    assert found.low < 0.5 < found.high
+    assert found.high - found.low < 0.05
+
+
+def test_a_blind_auditor_is_handed_nothing_else():
+    assert {f.name for f in dataclasses.fields(AuditJob)} == {"weights", "base", "alias", "items", "sweep", "seed"}
 
 
 def test_a_check_that_reads_noise_can_tell_nothing():

@@ -98,6 +98,25 @@ def power_of(rows: Sequence[Row], name: str) -> dict[str, dict[str, list[bool]]]
     return out
 
 
+def verdict_on(mine: Row, rows: Sequence[Row], name: str) -> str:
+    """pass, fail or cannot tell: what `rows` (organisms that carry, and twins) let one say of `mine`.
+
+    `mine` is judged at thresholds that the kind it may be of did not set; the subject's kind is none.
+    """
+    found = power_of(rows, name)
+    caught, alarms = (_pooled(found[part]) for part in ("caught", "alarms"))
+    if not strong_enough(caught.low, alarms.high):
+        return "cannot tell"
+    checks = list(CHECKS) if name == WHOLE else [name]
+    return "fail" if any(mine[check] > threshold_for(rows, check, mine["kind"]) for check in checks) else "pass"
+
+
+def _pooled(hits: Mapping[str, Sequence[bool]]) -> Interval:
+    """Share of all that were flagged: the unit is the trained organism, the kinds are its clusters."""
+    every = [hit for kind in hits.values() for hit in kind]
+    return binomial_interval(sum(every), len(every), clusters=len(hits))
+
+
 def gate(desk: Desk, rows: list[dict[str, Any]], subject: Named) -> dict[str, str]:
     """Measure power, then write one claim per property; returns property → verdict."""
     with desk.together("gate") as new:
@@ -122,8 +141,8 @@ def decide(desk: Desk, rows: list[Row], subject: Named) -> None:
         power = _power(desk, audited, name, signal, subject)
         checks = list(CHECKS) if name == WHOLE else [name]
         flag = any(mine[check] > cuts[check] for check in checks)
-        able = strong_enough(power["detection"].low, power["false_alarm"].high)
-        _claim(desk, subject, name, promise, power, [suspicions[check] for check in checks], flag=flag, able=able)
+        verdict = verdict_on(mine, audited, name)
+        _claim(desk, subject, name, promise, power, [suspicions[check] for check in checks], verdict, flag=flag)
     curves = [
         {
             "check": check,
@@ -146,11 +165,10 @@ def _claim(
     promise: str,
     power: dict[str, Any],
     suspicions: list[int],
+    verdict: str,
     *,
     flag: bool,
-    able: bool,
 ) -> None:
-    verdict = ("fail" if flag else "pass") if able else "cannot tell"
     kinds = power["kinds"]
     beyond = f"not in its scope, and caught {power['outside']}" if power["outside"] else "every kind is in its scope"
     desk.ws.claim(
@@ -183,12 +201,10 @@ def _power(desk: Desk, rows: list[Row], name: str, signal: str, subject: Named) 
     out: dict[str, Any] = {"events": [], "kinds": kinds}
     out["outside"] = ", ".join(f"{kind} {sum(hits)} of {len(hits)}" for kind, hits in found["outside"].items())
     for part, field, title in RATES:
-        pooled = [hit for hits in found[field].values() for hit in hits]
-        groups = [*found[field].items(), *([("all", pooled)] if part != "outside" else [])]
-        for kind, hits in groups:
-            interval = binomial_interval(
-                int(np.sum(hits)), len(hits), clusters=len(found[field]) if kind == "all" else None
-            )
+        rates = {kind: binomial_interval(sum(hits), len(hits)) for kind, hits in found[field].items()}
+        if part != "outside":
+            rates["all"] = _pooled(found[field])
+        for kind, interval in rates.items():
             tags = {"stage": "stress", "figure": "power", "part": part, "check": name, "kind": kind}
             seq = measured(
                 desk,
@@ -202,7 +218,6 @@ def _power(desk: Desk, rows: list[Row], name: str, signal: str, subject: Named) 
                 note=f"unseen kind: {kinds} trials",
             )
             if kind == "all":
-                out[part] = interval
                 out["events"].append(seq)
     return out
 
