@@ -1,12 +1,15 @@
 """The whole pipeline at a tiny size, on a model saved to disk: stopped half-way, resumed, verified, read."""
 
 import dataclasses
+import json
 import runpy
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from superalign.cli import main
 from superalign.evidence import FirewallError, Signal, Workspace, verify
 from superalign.pipeline import run as run_module
 from superalign.report import write_dossier
@@ -103,6 +106,19 @@ def test_the_dossier_compiles_from_the_ledger(finished, tmp_path):
     assert "cannot tell" in page
     assert "toy models" in page
     assert "<script" not in page
+
+
+def test_view_writes_the_page_anew_and_exports(finished, tmp_path, capsys):
+    config, _, _ = finished
+    page = config.workspace / "dossier.html"
+    page.unlink(missing_ok=True)
+    main(["view", "--workspace", str(config.workspace), "--json"])
+    assert json.loads(capsys.readouterr().out) == {"dossier": str(page)}
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    bundle = tmp_path / "run.zip"
+    main(["view", "--workspace", str(config.workspace), "--export", str(bundle), "--json"])
+    assert json.loads(capsys.readouterr().out) == {"bundle": str(bundle), "bytes": bundle.stat().st_size}
+    assert {"ledger.sqlite", "public.json", "README.txt"} < set(zipfile.ZipFile(bundle).namelist())
 
 
 def test_same_seed_same_measurements(finished, monkeypatch, tmp_path):

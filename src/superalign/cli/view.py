@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ class ViewConfig:
     """Open the page in a browser."""
     export: Path | None = None
     """Write dossier and evidence as one file here, instead: a stranger checks it with `superalign verify`."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object on stdout, and open nothing."""
 
 
 def main(config: Annotated[ViewConfig, tyro.conf.arg(name="")]) -> None:
@@ -29,11 +32,14 @@ def main(config: Annotated[ViewConfig, tyro.conf.arg(name="")]) -> None:
 
     if config.export is not None:
         size = export(config.workspace, config.export)
+        if config.json:
+            print(json.dumps({"bundle": str(config.export), "bytes": size}))
+            return
         print(f"{config.export}: {size / 1e6:.1f} MB\ncheck it: superalign verify --workspace {config.export}")
         return
     page = config.workspace / "dossier.html"
     with Workspace.open(config.workspace, create=False, write=False) as ws:
         write_dossier(ws, page)
-    print(page)
-    if config.browser:
+    print(json.dumps({"dossier": str(page)}) if config.json else page)
+    if config.browser and not config.json:
         webbrowser.open(page.resolve().as_uri())

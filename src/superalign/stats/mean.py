@@ -23,7 +23,8 @@ def mean_interval(
 
     The variance is Σ_g (Σ_{i∈g} e_i)² / n² · G/(G − 1). Without clusters it is the usual standard error of a mean.
     `method`: `t`; `wild`, the restricted wild cluster bootstrap, inverted (Cameron, Gelbach and Miller 2008; seeded);
-    or `rule`: wild under FEW clusters, else t, and the interval's own `method` says which it was.
+    or `rule`: wild under FEW clusters, else t, and the interval's own `method` says which it was. A t interval of
+    fewer says so in its note.
     Refuses with fewer than two clusters or no values; raises StatsError on NaN. Where every value is the same the
     interval has no width, and its note says so: for zeros and ones use `proportion_interval`.
 
@@ -56,8 +57,12 @@ def mean_interval(
         n=len(values),
         clusters=groups,
         method="clustered t",
-        note=SAME if len(values) and np.ptp(values) == 0 else "",
+        note=SAME if np.ptp(values) == 0 else _narrow(groups) if groups < min(FEW, len(values)) else "",
     )
+
+
+def _narrow(groups: int) -> str:
+    return f"{groups} clusters: a t interval runs narrow where they are skewed or of unlike size; see method='rule'"
 
 
 def _wild(values: Array, codes: Any, groups: int, level: float, rng: np.random.Generator, draws: int) -> Interval:
