@@ -41,9 +41,14 @@ class Lab:
         self.ws.contains(digest(name), families=split, name=name, quarantined=quarantined, clusters_digest=clusters)
         return digest(name)
 
-    def signal(self, name: str, family: str, role: str, kind: str = "labels", actor: str = "evaluator") -> str:
+    def signal(
+        self, name: str, family: str, role: str, kind: str = "labels", actor: str = "evaluator", known: bool = True
+    ) -> str:
+        """A signal; a fitted one that was fitted to nothing here, unless its provenance is still to be said."""
         signal = Signal(name=name, digest=digest(name), family=family, role=role, kind=kind)
         self.ws.signal(signal, actor=actor)
+        if known and kind not in ("labels", "person"):
+            self.ws.contains(digest(name), families=[])
         return digest(name)
 
     def model(self, name: str, *sources: str, mode: str = "fit", quarantined: bool = False) -> str:
@@ -57,7 +62,7 @@ class Lab:
         controls = {}
         for name in ("null", "constant", "garbage"):
             nothing = f"{name}@{self.base(name)}"
-            fields = {"value": 0.5, "low": 0.45, "high": 0.55, "name": f"control.{name}"}
+            fields = {"value": 0.5, "low": 0.45, "high": 0.55, "name": f"control.{name}", "n": 900, "role": "dev"}
             controls[name] = self.ws.measure(self.measurement(nothing, signal, **fields))
         holdout.admit(self.ws, signal, chance=0.5, baseline=0.6, n=900, controls=controls)
 

@@ -24,6 +24,7 @@ def world(kinds: list[tuple[str, bool]], kind: str = "labels") -> tuple[State, l
     """A validation signal and a row of nodes; every node is described, so that only the signal taints."""
     state = State(lambda digest: None)
     told(state, "signal", name="v", digest=SIGNAL, family=V, role="validation", kind=kind)
+    told(state, "contains", digest=SIGNAL, families=[], clusters=None)
     digests = [f"{i + 1:064x}" for i in range(len(kinds))]
     for digest, (node, quarantined) in zip(digests, kinds, strict=True):
         told(state, "node", digest=digest, kind=node, name=node, quarantined=quarantined, meta={})
@@ -67,7 +68,7 @@ def arrivals(edges: set[tuple[str, str, str]], start: str, end: str) -> set[Arri
 @settings(max_examples=150, deadline=None)
 @given(kinds=st.lists(NODES, min_size=1, max_size=8), wanted=EDGES, tool=st.booleans())
 def test_no_path_from_validation_to_fit_survives(kinds, wanted, tool):
-    """Write whatever the firewall allows: no model outside quarantine ends up made from the signal."""
+    """Write whatever the firewall allows, in any order: no model outside quarantine ends up made from the signal."""
     state, digests = world(kinds, "probe" if tool else "labels")
     places = [SIGNAL, *digests]
     written: set[tuple[str, str, str]] = set()
@@ -87,14 +88,7 @@ def test_no_path_from_validation_to_fit_survives(kinds, wanted, tool):
         for way in arrivals(written, SIGNAL, digest):
             chosen = way.selected and not tool
             fitted = way.last in PRODUCING or (tool and way.last == "select")
-            late = _taint_came_after_its_user(written, state, digest)
-            assert way.reported or chosen or not fitted or late
-
-
-def _taint_came_after_its_user(written, state: State, digest: str) -> bool:
-    """The source was clean when the model was made and met the signal only later: then the model carries the
-    taint, and a measurement of it is refused (R1, R6), though the use could not be."""
-    return any(t.family == V and t.how == "fit" for t in state.graph.tokens(digest))
+            assert way.reported or chosen or not fitted
 
 
 MODEL = ("model", False)

@@ -31,7 +31,8 @@ def controls_of(lab, signal, *, low=0.45):
     seqs = {}
     for name in ("null", "constant", "garbage"):
         digest = lab.base(f"control {name}")
-        seqs[name] = lab.measure(digest, signal, value=low + 0.05, low=low, high=low + 0.1, name=f"control.{name}")
+        fields = {"value": low + 0.05, "low": low, "high": low + 0.1, "n": 900, "role": "dev"}
+        seqs[name] = lab.measure(digest, signal, name=f"control.{name}", **fields)
     return seqs
 
 
@@ -166,9 +167,9 @@ class TestSingleShot:
         assert (release.value, release.left) == (pytest.approx(2 / 3), 0)
         with refused("budget", "spent"):
             holdout.ask(lab.ws, signal, named(lab, "n"), answers([1, 1, 1]), plan=plan)
-        with refused("budget", "is a test number"):
+        with refused("budget", "is held for test"):
             lab.measure(lab.model("n"), signal, role="test")
-        lab.measure(lab.model("m"), signal, role="test")
+        lab.measure(lab.model("m"), signal, role="test", value=release.value)
         assert verify(lab.ws.path).ok
 
 

@@ -28,6 +28,8 @@ DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "thresholdout": {"threshold": 0.04, "noise": 0.01},
     "single-shot": {},
 }
+BOUNDS: Mapping[str, tuple[float, float]] = {"steps": (0.5, 10.0), "threshold": (0.01, 0.2), "noise": (0.002, 0.1)}
+"""What a setting may be: less would release exact means, more would never contradict anybody."""
 ALLOWED: Mapping[str, int] = {"ladder": 1000, "thresholdout": 10, "single-shot": 1}
 """Answers that cost something, unless the budget says otherwise."""
 ROLE_OF: Mapping[str, str] = {"ladder": "dev", "thresholdout": "validation", "single-shot": "test"}
@@ -164,8 +166,9 @@ def checked_settings(mechanism: str, settings: Mapping[str, Any]) -> dict[str, f
     odd = sorted(set(settings) - set(known))
     if odd:
         raise BadEvent(f"{mechanism} has no setting {odd[0]!r}: it has {', '.join(known) or 'none'}")
-    filled = {name: float(settings.get(name, value)) for name, value in known.items()}
+    filled = {name: settings.get(name, value) for name, value in known.items()}
     for name, value in filled.items():
-        if not (math.isfinite(value) and value > 0):
-            raise BadEvent(f"{mechanism}: {name} = {value} must be a positive number")
-    return filled
+        low, high = BOUNDS[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise BadEvent(f"{mechanism}: {name} = {value!r:.40} must be a number from {low} to {high}")
+    return {name: float(value) for name, value in filled.items()}

@@ -146,25 +146,38 @@ def _check_descent(state: State, subject: Digest) -> None:
 
 def _check_taint(state: State, subject: Digest, digest: Digest, body: Mapping[str, Any], *, late: bool) -> None:
     signal, node = state.signals[digest], state.graph.nodes[subject]
-    label = f"{signal.name}@{digest[:4]}"
-    hits = [t for t in sorted(state.graph.tokens(subject)) if t.family == signal.family]
-    for token in hits:
-        path = state.graph.path(subject, token)
-        if token.how in ("fit", "holds"):
+    label, known = f"{signal.name}@{digest[:4]}", _known_by(state, digest)
+    for token in sorted(state.graph.tokens(subject)):
+        met = token.how in ("fit", "holds") or (token.how == "read" and node.kind == "model" and state.format > 1)
+        if met and token.family == signal.family:
             rule, doing = ("R6", "optimised against") if token.tool else ("R1", "fitted to")
             raise refusal(
                 rule,
                 f"{label} is offered to validate {node.kind} {node.label}, but it was {doing} {signal.family}",
-                path,
+                state.graph.path(subject, token),
                 "validate with a signal family that it never met",
             )
-        if token.how == "select" and not late and (body["role"] != "dev" or body["tried"] < 2):
+        if (
+            token.how == "select"
+            and token.family in known
+            and not late
+            and (body["role"] != "dev" or body["tried"] < 2)
+        ):
             raise refusal(
                 "R2",
-                f"{signal.family} selected {node.label}, so its number is a dev number with how many were tried",
-                path,
+                f"{token.family} selected {node.label}, so its number is a dev number with how many were tried",
+                state.graph.path(subject, token),
                 "write it with role='dev' and tried=how many candidates there were, or measure on a fresh family",
             )
+
+
+def _known_by(state: State, digest: Digest) -> set[str]:
+    """Families that a grader knows: its own, and what it was itself fitted to and nothing is trained on."""
+    own = {state.signals[digest].family}
+    if state.format == 1:
+        return own
+    made = {t.family for t in state.graph.tokens(digest) if t.how in ("fit", "holds") and _is_family(t)}
+    return own | {family for family in made if state.role_of(family) != "train"}
 
 
 def _measurement(state: State, seq: int) -> Mapping[str, Any]:

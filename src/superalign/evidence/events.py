@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from .canonical import Digest, canonical, is_digest, sha256
 from .errors import BadEvent, NotAllowed, Tampered
 from .keys import PRINCIPALS
-from .types import MECHANISMS, MODES, NODE_KINDS, ROLES, SIGNAL_KINDS, VERDICTS
+from .types import MECHANISMS, MODES, NODE_KINDS, ROLES, SIGNAL_KINDS, VERDICTS, spelt
 
 FORMAT = 2
 """Format that new ledgers are written in; ledgers of every earlier one are read, checked and continued."""
@@ -227,7 +227,9 @@ def _fits(value: Any, form: Any) -> bool:
         case "number":
             return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
         case "family":
-            return isinstance(value, str) and len(value.split("/")) == 3 and all(value.split("/"))
+            return (
+                isinstance(value, str) and value.count("/") == 2 and all(p and spelt(p) == p for p in value.split("/"))
+            )
         case "families":
             return isinstance(value, list) and all(_fits(v, "family") for v in value)
     raise AssertionError(form)

@@ -19,6 +19,8 @@ WIDTH = 13
 SHARE = 0.5
 """An item repeats a family when this part of its grams, or more, occurs in it."""
 MAX_GRAMS = 64 << 20
+MAX_KNOWN = 4 << 20
+"""Grams of a family at most, some 300 MB in a reader: an hour of reading aloud has ten thousand."""
 Grams = tuple[frozenset[int], ...]
 """One set of hashes an item."""
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -49,7 +51,11 @@ def repeats(items: Grams, held: Iterable[frozenset[int]]) -> tuple[int, ...]:
     >>> repeats(one, grams([["c"]]))
     (1,)
     """
-    known: set[int] = set().union(*held)
+    known: set[int] = set()
+    for grams_ in held:
+        known |= grams_
+        if len(known) > MAX_KNOWN:
+            raise BadEvent(f"a family's fingerprints hold more than {MAX_KNOWN} grams: hold fewer items out")
     return tuple(i for i, item in enumerate(items) if item and len(item & known) >= SHARE * len(item))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable, Mapping
+from types import MappingProxyType
+
 from .canonical import Digest
 from .errors import LineageConflict, refusal
 from .lineage import QUARANTINE, TOOLS, UNKNOWN, Edge, Node, Token, passed
@@ -21,8 +24,8 @@ def add_planned(state: State, use: Use) -> None:
 def check_use(state: State, use: Use) -> None:
     """Raise the rule's FirewallError unless `use.source` may go into `use.target` by `use.mode`.
 
-    Checked is what the edge would carry into a model or a session. Data and signals may be derived from
-    anything: the taint goes along, and is stopped where it would reach a model.
+    Checked is what the edge would carry into a model or a session, its target or one further down. Data and signals
+    may be derived from anything: the taint goes along, and is stopped where it would reach a model.
     """
     graph = state.graph
     for end, digest in (("source", use.source), ("target", use.target)):
@@ -33,13 +36,54 @@ def check_use(state: State, use: Use) -> None:
                 f"{graph.label(use.target)} ←({use.mode})← {graph.label(use.source)}",
                 "register it first (ws.node, ws.contains or ws.signal) and say where it comes from",
             )
-    target = graph.nodes[use.target]
-    if use.mode == "report" or target.kind in ("data", "signal"):
+    target, edge = graph.nodes[use.target], Edge(use.source, use.target, use.mode)
+    if use.mode in ("fit", "contains") and use.target in graph.bases and state.format > 1:
+        raise refusal(
+            "R3",
+            f"{target.label} is a declared base, and would be fitted on",
+            f"{target.label} ←({use.mode})← {graph.label(use.source)}",
+            "a base is finished: register what comes of it as a model of its own",
+        )
+    carried = sorted(graph.tokens(use.source))
+    if target.kind not in ("data", "signal"):
+        for token in carried:
+            after = passed(token, use.mode, target.kind)
+            if after is not None:
+                _check_token(state, use, token, after)
+    behind = {use.target} if target.kind in ("model", "session") else set()
+    check_downstream(state, [(edge, token) for token in carried], checked=behind)
+
+
+def check_contains(state: State, digest: Digest, families: Iterable[str]) -> None:
+    """Raise R4 where what a node is now said to hold would reach a model or session that was made from it."""
+    out = state.graph.outs.get(digest, ())
+    check_downstream(state, [(edge, Token(family, "holds", False)) for edge in out for family in sorted(families)])
+
+
+def check_downstream(
+    state: State,
+    through: Iterable[tuple[Edge, Token]],
+    *,
+    roles: Mapping[str, str] = MappingProxyType({}),
+    checked: Container[Digest] = (),
+) -> None:
+    """What was used before it was described: its taint would reach, late, models and sessions that exist already.
+
+    It is refused, lest a validation signal reach `fit` by a detour in time. Where it is so, the family is given up
+    first: then it may be said. Unknown and quarantined provenance pass: they only take evidence away. `roles` are
+    those of families that come with this event; nodes that were `checked` are passed over.
+    """
+    if state.format == 1:
         return
-    for token in sorted(graph.tokens(use.source)):
-        after = passed(token, use.mode, target.kind)
-        if after is not None:
-            _check_token(state, use, token, after)
+    for node, token, path in state.graph.arrivals(through):
+        if node.kind in ("data", "signal") or node.quarantined or node.digest in checked:
+            continue
+        if token.family in (UNKNOWN, QUARANTINE):
+            continue
+        _check_role(state, token, node, path, roles.get(token.family))
+        inherited = state.graph.nodes[path.steps[1].digest].kind in ("model", "session")
+        if token.how == "select" and node.kind == "model" and not inherited:
+            _check_paid(state, {node.digest}, token, path)
 
 
 def _check_token(state: State, use: Use, token: Token, after: Token) -> None:
@@ -61,17 +105,26 @@ def _check_token(state: State, use: Use, token: Token, after: Token) -> None:
                 "train candidates on nothing that was planted, or put this model in quarantine too",
             )
         return
-    if not target.quarantined:
-        _check_role(state, token, after, target, path)
-        _check_paid(state, use, token, after, path)
+    if target.quarantined:
+        return
+    _check_role(state, after, target, path)
+    inherited = token.how == "select" and state.graph.nodes[use.source].kind in ("model", "session")
+    if after.how == "select" and not inherited:
+        wrapped = state.graph.ancestors((use.source, use.target), ("contains", "select"))
+        _check_paid(state, wrapped, token, path)
 
 
-def _check_role(state: State, token: Token, after: Token, target: Node, path: TaintPath) -> None:
-    """R4 (R6 for tools): fitting needs train; selecting and reading, at most validation; an agent reads only dev."""
-    role = state.role_of(token.family)
+def _check_role(state: State, after: Token, target: Node, path: TaintPath, role: str | None = None) -> None:
+    """R4 (R6 for tools): fitting needs train; selecting, at most validation; reading, by whom.
+
+    A person reads at most validation, an agent at most dev; what a model is shown it is as good as fitted to.
+    """
+    role, token = role or state.role_of(after.family), after
     agent = state.format > 1 and target.kind == "session" and not target.person
-    reading = "dev" if agent else "validation"
-    highest = {"fit": "train", "holds": "train", "select": "validation", "read": reading}[after.how]
+    choosing = reading = "dev" if agent else "validation"
+    if state.format > 1 and target.kind == "model":
+        reading = "train"
+    highest = {"fit": "train", "holds": "train", "select": choosing, "read": reading}[after.how]
     if ROLES.index(role) <= ROLES.index(highest):
         return
     rule = "R6" if token.tool else "R4"
@@ -84,17 +137,15 @@ def _check_role(state: State, token: Token, after: Token, target: Node, path: Ta
     )
 
 
-def _check_paid(state: State, use: Use, token: Token, after: Token, path: TaintPath) -> None:
+def _check_paid(state: State, chosen: set[Digest], token: Token, path: TaintPath) -> None:
     """Selecting by a validation family costs an answer of its budget: one that was asked about what is chosen."""
-    if state.format == 1 or after.how != "select" or state.role_of(token.family) != "validation":
+    if state.format == 1 or state.role_of(token.family) != "validation":
         return
-    asked = {state.resolve(query["subject"]) for query in state.queries.get(token.family, ())}
-    if asked & state.graph.ancestors((use.source, use.target), DOWN):
+    if chosen & {state.resolve(query["subject"]) for query in state.queries.get(token.family, ())}:
         return
-    label = state.graph.nodes[use.target].label
     raise refusal(
         "budget",
-        f"{label} would be selected by {token.family}, which was never asked about it within a budget",
+        f"{path.steps[0].label} would be selected by {token.family}, which was never asked about it within a budget",
         path,
         "ask it: holdout.open_budget, then holdout.ask for every candidate; or select by a dev family",
     )
@@ -112,6 +163,15 @@ def _last(path: TaintPath) -> str:
     return path.steps[-1].label
 
 
+def check_base(state: State, digest: Digest) -> None:
+    """R3: a base is a model: data or labels that two were fitted to stay shared, whatever one calls them."""
+    node = state.graph.nodes.get(digest)
+    if state.format == 1 or node is None or digest in state.graph.bases:
+        return
+    if node.kind != "model":
+        raise refusal("R3", f"{node.label} is no model, so it is no base", node.label, "declare the model itself")
+
+
 def check_signal(state: State, signal: Signal, actor: str) -> None:
     """R4: a family has one role, a new signal comes with it, and a trainer brings no validation signals."""
     label = f"{signal.name}@{signal.digest[:4]}"
@@ -124,6 +184,9 @@ def check_signal(state: State, signal: Signal, actor: str) -> None:
         )
     held, split = state.role_of(signal.family), signal.family.rsplit("/", 1)[-1]
     known = signal.family in state.roles
+    token = Token(signal.family, "holds", signal.kind in TOOLS)
+    used = [(edge, token) for edge in state.graph.outs.get(signal.digest, ())]
+    check_downstream(state, used, roles={} if known else {signal.family: signal.role})
     rises = ROLES.index(signal.role) > ROLES.index(held) and (known or split in ROLES)
     if rises:
         do = "let the reviewer promote the family, with a reason"

@@ -6,7 +6,7 @@ These hold in ledgers of format 2 and later.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .budgets import ALLOWED, ROLE_OF, checked_settings
@@ -19,6 +19,8 @@ from .types import ROLES, Signal
 
 CONTROLS = ("null", "constant", "garbage")
 """Models that know nothing: one that answers nothing, one that always answers the same, one that answers at random."""
+MOST = 10_000_000
+"""Items that an admission may state: a reader computes with that number."""
 
 
 def check_admission(state: State, body: Mapping[str, Any]) -> None:
@@ -27,8 +29,10 @@ def check_admission(state: State, body: Mapping[str, Any]) -> None:
 
     signal = _signal(state, body["signal"])
     chance, baseline, optimum, n = (body[k] for k in ("chance", "baseline", "optimum", "n"))
-    if n < 1 or not all(0 <= x <= 1 for x in (chance, baseline, optimum)):
-        raise BadEvent(f"the admission of {signal.name} has rates outside [0, 1] or no items")
+    if None in (chance, baseline, optimum, body["mde"]) or not 0 <= chance <= baseline < optimum <= 1:
+        raise BadEvent(f"the admission of {signal.name} needs rates with 0 <= chance <= baseline < optimum <= 1")
+    if not 1 <= n <= MOST:
+        raise BadEvent(f"the admission of {signal.name} states {n} items: it may be 1 to {MOST}")
     least = mde_two_proportions(baseline, n)
     if not math.isclose(least, body["mde"], abs_tol=1e-9):
         raise Tampered(f"the admission of {signal.name} states an MDE of {body['mde']}, and it is {least:.6f}")
@@ -42,22 +46,27 @@ def check_admission(state: State, body: Mapping[str, Any]) -> None:
         )
     if set(body["controls"]) != set(CONTROLS):
         raise BadEvent(f"an admission needs the controls {', '.join(CONTROLS)}, each a measurement")
-    for name, seq in body["controls"].items():
-        _check_control(state, signal, name, seq, chance)
+    subjects = [_check_control(state, signal, name, seq, body) for name, seq in sorted(body["controls"].items())]
+    if len(set(subjects)) < len(CONTROLS):
+        raise BadEvent(f"the controls of {signal.name} are of {len(set(subjects))} models: each is a model of its own")
 
 
-def _check_control(state: State, signal: Signal, name: str, seq: int, chance: float) -> None:
-    measured = state.measurements.get(seq)
+def _check_control(state: State, signal: Signal, name: str, seq: Any, body: Mapping[str, Any]) -> str:
+    chance = body["chance"]
+    measured = state.measurements.get(seq) if type(seq) is int else None
     if measured is None or signal.digest not in measured["signals"]:
         raise BadEvent(f"control {name} of {signal.name} cites event {seq}, which is no measurement by it")
-    low = measured["low"]
-    if low is None or low > chance:
+    value, low, high = (measured[k] for k in ("value", "low", "high"))
+    if measured["n"] < body["n"] or None in (value, low, high) or not low <= value <= high:
+        raise BadEvent(f"control {name} of {signal.name} (event {seq}) has fewer items than stated, or no interval")
+    if low > chance:
         raise refusal(
             "admission",
             f"{signal.name} gives a {name} model {measured['value']} where knowing nothing is worth {chance:.3f}",
             f"event {seq}: {measured['name']}",
             "mend the scorer or balance the items: whoever knows nothing must score nothing",
         )
+    return str(state.resolve(measured["subject"]) or measured["subject"])
 
 
 def check_budget(state: State, body: Mapping[str, Any]) -> None:
@@ -90,6 +99,8 @@ def check_query(state: State, body: Mapping[str, Any], *, late: bool = False) ->
     budget = state.budgets.get(signal.family)
     if budget is None or budget["mechanism"] != body["mechanism"]:
         raise refusal("budget", f"{signal.family} has no such budget", signal.family, "open one: holdout.open_budget")
+    if signal.digest not in state.admissions:
+        raise refusal("admission", f"{signal.name} was never admitted", signal.family, "admit it first: holdout.admit")
     asked = state.queries.get(signal.family, ())
     spent = sum(q["fresh"] for q in asked)
     if spent >= budget["allowed"]:
@@ -101,6 +112,7 @@ def check_query(state: State, body: Mapping[str, Any], *, late: bool = False) ->
         )
     if body["left"] != budget["allowed"] - spent - body["fresh"]:
         raise Tampered(f"a query of {signal.family} says {body['left']} answers are left, and it isn't so")
+    _check_charged(signal, body, asked)
     if body["mechanism"] == "single-shot" and body["plan"] not in state.plans:
         raise refusal(
             "budget",
@@ -110,6 +122,18 @@ def check_query(state: State, body: Mapping[str, Any], *, late: bool = False) ->
         )
     pretended = {"name": "query", "subject": body["subject"], "signals": [signal.digest]}
     check_measurement(state, {**pretended, "role": "dev", "tried": 2, "white_box": True}, late=late)
+
+
+def _check_charged(signal: Signal, body: Mapping[str, Any], asked: Sequence[Mapping[str, Any]]) -> None:
+    """What is not charged says nothing new: the asker's own number again, or the last release again."""
+    if body["released"] is None:
+        raise BadEvent(f"a query of {signal.family} releases no number")
+    if body["fresh"]:
+        return
+    last = next((q["released"] for q in reversed(asked) if q["fresh"]), None)
+    known = {"single-shot": None, "thresholdout": body["reference"], "ladder": last}[body["mechanism"]]
+    if known is None or body["released"] != known:
+        raise Tampered(f"a query of {signal.family} releases {body['released']}, uncharged, though nobody knew it")
 
 
 def check_fingerprint(state: State, body: Mapping[str, Any]) -> None:
@@ -125,13 +149,15 @@ def check_screen(state: State, body: Mapping[str, Any]) -> None:
         raise LineageConflict(f"a screen names {body['data'][:8]}…, which has no node: register it first")
     own = _grams(state, body["grams"], body["n"])
     label = state.graph.label(body["data"])
+    if not own:
+        raise BadEvent(f"the screen of {label} compared no item: pass the words of all its items")
     if body["quarantined"] != state.graph.nodes[body["data"]].quarantined:
         raise Tampered(f"the screen of {label} is wrong on whether it is quarantined")
     held = [f for f in sorted(state.fingerprints) if state.role_of(f) != "train"]
     if sorted(body["shared"]) != held:
         raise BadEvent(f"the screen of {label} must count what it shares with each of {held or 'no family'}")
     for family in held:
-        found = repeats(own, [g for d, n in state.fingerprints[family] for g in _grams(state, d, n)])
+        found = repeats(own, (g for d, n in state.fingerprints[family] for g in _grams(state, d, n)))
         if len(found) != body["shared"][family]:
             raise Tampered(f"the screen of {label} counts {body['shared'][family]} repeats of {family}: {len(found)}")
         if found and not body["quarantined"]:
@@ -149,10 +175,10 @@ def check_screened(state: State, subject: Digest, families: set[str]) -> None:
     if not wanted:
         return
     graph = state.graph
-    based = graph.ancestors(graph.bases, ("fit", "contains"))
-    for digest in sorted(graph.ancestors([subject], ("fit", "contains")) - based):
+    for digest in sorted(graph.ancestors([subject], ("fit", "contains"))):
         node, missing = graph.nodes[digest], sorted(wanted - state.screened.get(digest, frozenset()))
-        if missing and node.kind == "data" and node.holds and not node.quarantined:
+        holds_items = node.kind == "data" or (node.signal_kind == "labels" and digest in state.clusters_of)
+        if missing and holds_items and not node.quarantined:
             raise refusal(
                 "R5",
                 f"nobody compared {graph.label(digest)} with the fingerprint of {missing[0]}",
@@ -161,20 +187,40 @@ def check_screened(state: State, subject: Digest, families: set[str]) -> None:
             )
 
 
-def check_released(state: State, subject: Digest | None, body: Mapping[str, Any]) -> None:
-    """A number of role `test` is one that a single-shot query released for this subject."""
+def check_released(state: State, subject: Digest | None, body: Mapping[str, Any], *, claimed: bool = False) -> None:
+    """A number of role `test`, or by a family held for it, is the one that a single-shot query released of it.
+
+    Before its budget is open, the three controls of its admission may be measured; they carry no claim.
+    """
     for digest in body["signals"]:
         signal = state.signals.get(digest)
-        if signal is None or body["role"] != "test":
+        if signal is None or (body["role"] != "test" and state.role_of(signal.family) != "test"):
             continue
-        asked = [state.resolve(q["subject"]) or q["subject"] for q in state.queries.get(signal.family, ())]
-        if (subject or body["subject"]) not in asked:
+        told = [q for q in state.queries.get(signal.family, ()) if q["signal"] == digest]
+        mine = [q for q in told if (state.resolve(q["subject"]) or q["subject"]) == (subject or body["subject"])]
+        if not mine and not claimed and _is_control(state, signal, subject or body["subject"], body):
+            continue
+        if not mine:
             raise refusal(
                 "budget",
-                f"{body['name']} is a test number, and {signal.family} wasn't asked about {body['subject']:.40}",
+                f"{signal.family} is held for test, and wasn't asked about {body['subject']:.40}",
                 signal.family,
-                "ask once, for a plan: holdout.ask; or measure with role='validation'",
+                "ask once, for a plan: holdout.ask; or measure on a validation family",
             )
+        if body["value"] not in [q["released"] for q in mine]:
+            raise refusal(
+                "budget",
+                f"{body['name']} is {body['value']}, and {signal.family} released {mine[-1]['released']}",
+                signal.family,
+                "write down the number that was released",
+            )
+
+
+def _is_control(state: State, signal: Signal, subject: str, body: Mapping[str, Any]) -> bool:
+    if body["role"] == "test" or signal.family in state.budgets or not body["name"].startswith("control."):
+        return False
+    earlier = [m["subject"] for m in state.measurements.values() if signal.digest in m["signals"]]
+    return len({subject, *(state.resolve(name) or name for name in earlier)}) <= len(CONTROLS)
 
 
 def _signal(state: State, digest: Digest) -> Signal:

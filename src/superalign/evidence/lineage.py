@@ -8,7 +8,7 @@ a look-up. The table of what passes which edge is in docs/ledger.md.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -48,7 +48,7 @@ class Node:
     holds: set[tuple[str, bool]] = field(default_factory=set)
     """Families it holds itself, and whether as a tool."""
     described: bool = False
-    """Somebody said what it holds (`contains`), that it is a base, or it is a signal or session."""
+    """Somebody said what it holds (`contains`), that it is a base, or it is a signal that is fitted to nothing."""
     signal_kind: str = ""
     person: bool = False
     """A session of the person who reviews; every other session is an agent's."""
@@ -72,7 +72,7 @@ def passed(token: Token, mode: str, target: str) -> Token | None:
     'fit'
     """
     name, how, tool = token
-    if mode == "report" or (name == QUARANTINE and mode == "read"):
+    if mode == "report" or (name == QUARANTINE and mode == "read" and target != "data"):
         return None
     if name in (UNKNOWN, QUARANTINE):
         return token
@@ -94,6 +94,8 @@ class Graph:
         self.ins: dict[Digest, list[Edge]] = defaultdict(list)
         self.outs: dict[Digest, list[Edge]] = defaultdict(list)
         self.bases: dict[Digest, str] = {}
+        self.strict = True
+        """A fitted signal needs provenance like a model (not so in ledgers of format 1)."""
         self._tokens: dict[Digest, dict[Token, tuple[Edge, Token] | None]] = defaultdict(dict)
         self._stale = False
         self._undo: list[Callable[[], object]] | None = None
@@ -116,12 +118,16 @@ class Graph:
             self._later(partial(table.pop, node.digest, None))
         self._seed(node)
 
-    def describe(self, digest: Digest, families: Iterable[tuple[str, bool]] = ()) -> None:
-        """Say what a node holds; with no families: that it holds none, but is known."""
+    def describe(self, digest: Digest, families: Iterable[tuple[str, bool]] = (), *, whole: bool = True) -> None:
+        """Say what a node holds; with no families: that it holds none, but is known.
+
+        Not `whole`: where it comes from is still to be said.
+        """
         node = self.nodes[digest]
-        node.described = True
+        node.described |= whole
         node.holds.update(families)
-        self._known(digest)
+        if whole:
+            self._known(digest)
         self._seed(node)
 
     def add_base(self, digest: Digest, reason: str) -> None:
@@ -138,7 +144,7 @@ class Graph:
         self.outs[edge.source].append(edge)
         for step in (partial(self.edges.discard, edge), self.ins[edge.target].pop, self.outs[edge.source].pop):
             self._later(step)
-        if edge.mode in ("fit", "contains"):
+        if edge.mode in ("fit", "contains") or (edge.mode == "read" and self.nodes[edge.target].kind == "signal"):
             self._known(edge.target)
         if not self._stale:
             self._push([(edge, token) for token in self._tokens[edge.source]])
@@ -148,6 +154,33 @@ class Graph:
         if self._stale:
             self._rebuild()
         return self._tokens[digest].keys()
+
+    def arrivals(self, through: Iterable[tuple[Edge, Token]]) -> Iterator[tuple[Node, Token, TaintPath]]:
+        """What these tokens, pushed through these edges, would newly bring: node, token and path. Changes nothing."""
+        if self._stale:
+            self._rebuild()
+        todo = list(through)
+        via: dict[tuple[Digest, Token], tuple[Edge, Token]] = {}
+        while todo:
+            edge, token = todo.pop()
+            node = self.nodes[edge.target]
+            after = passed(token, edge.mode, node.kind)
+            if after is None or after in self._tokens[edge.target] or (edge.target, after) in via:
+                continue
+            via[edge.target, after] = edge, token
+            yield node, after, self._path_via(edge.target, after, via)
+            todo += [(out, after) for out in self.outs.get(edge.target, ())]
+
+    def _path_via(
+        self, digest: Digest, token: Token, via: Mapping[tuple[Digest, Token], tuple[Edge, Token]]
+    ) -> TaintPath:
+        steps, last = [Step(self.label(digest), digest, "")], token
+        while (digest, last) in via:
+            edge, last = via[digest, last]
+            digest = edge.source
+            steps.append(Step(self.label(digest), digest, edge.mode))
+        behind = self.path(digest, last).steps[1:] if last in self._tokens[digest] else ()
+        return TaintPath(family=token.family, how=token.how, steps=(*steps, *behind))
 
     def path(self, digest: Digest, token: Token) -> TaintPath:
         """How the node came to carry that token, as far back as where it was first held."""
@@ -197,11 +230,10 @@ class Graph:
             yield Token(UNKNOWN, "holds", False)
 
     def _is_known(self, node: Node) -> bool:
-        return (
-            node.described
-            or node.kind in ("signal", "session")
-            or any(e.mode in ("fit", "contains") for e in self.ins.get(node.digest, ()))
-        )
+        if node.described or node.kind == "session" or (node.kind == "signal" and not self.strict):
+            return True
+        made = ("fit", "contains", "read") if node.kind == "signal" else ("fit", "contains")
+        return any(e.mode in made for e in self.ins.get(node.digest, ()))
 
     def _seed(self, node: Node) -> None:
         if self._stale:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .claims import check_claim, check_measurement, in_distribution
 from .errors import LineageConflict, refusal
-from .firewall import check_move, check_signal, check_use
+from .firewall import check_base, check_contains, check_move, check_signal, check_use
 from .holdout_rules import (
     check_admission,
     check_budget,
@@ -31,6 +31,10 @@ def check_event(state: State, type: str, body: Mapping[str, Any], actor: str) ->
             check_signal(state, Signal(**body), actor)
         case "edge":
             check_use(state, Use(body["source"], body["target"], body["mode"]))
+        case "contains":
+            check_contains(state, body["digest"], body["families"])
+        case "base":
+            check_base(state, body["digest"])
         case "demote" | "promote":
             check_move(state, body["signal"], body["role"], promote=type == "promote")
         case "measurement":
@@ -48,9 +52,21 @@ def check_event(state: State, type: str, body: Mapping[str, Any], actor: str) ->
         case "screen":
             check_screen(state, body)
         case "claim":
-            check_claim(state, body)
+            check_standing(state, body)
         case "genesis" if state.begun:
             raise LineageConflict("a second genesis event: a ledger begins once")
+
+
+def check_standing(state: State, body: Mapping[str, Any], *, late: bool = False) -> None:
+    """Raise unless the claim and every measurement under it stand; `late` asks again after all that came since."""
+    check_claim(state, body, late=late)
+    for seq in body["measurements"]:
+        _check_held_out(state, state.measurements[seq], claimed=True)
+
+
+def check_measured(state: State, body: Mapping[str, Any]) -> None:
+    """Raise where a later event undid this measurement: its subject descends from what it is measured by after all."""
+    check_measurement(state, body, late=True)
 
 
 def _check_printed(state: State, body: Mapping[str, Any]) -> None:
@@ -65,11 +81,11 @@ def _check_printed(state: State, body: Mapping[str, Any]) -> None:
     )
 
 
-def _check_held_out(state: State, body: Mapping[str, Any]) -> None:
+def _check_held_out(state: State, body: Mapping[str, Any], *, claimed: bool = False) -> None:
     """What format 2 asks of a measurement besides: its test numbers released, its subject's data screened."""
-    if state.format == 1 or body["role"] == "train":
+    if state.format == 1:
         return
     subject = state.resolve(body["subject"])
-    check_released(state, subject, body)
-    if subject in state.graph.nodes:
+    check_released(state, subject, body, claimed=claimed)
+    if body["role"] != "train" and subject in state.graph.nodes:
         check_screened(state, subject, {state.signals[s].family for s in body["signals"] if s in state.signals})

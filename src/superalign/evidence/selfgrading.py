@@ -9,18 +9,20 @@ from .state import State
 _PARTS = ("fit", "contains")
 _MADE = ("fit", "contains", "select")
 _ALL = ("fit", "contains", "select", "read")
+_GIVEN = ("data", "signal")
+"""What a grader that reads it is given examples of: as good as fitted to it."""
 
 
 def check_self_grading(state: State, subject: Digest, signal: Digest, *, white_box: bool) -> None:
     """Raise R3 unless the grader `signal` is independent of the candidate `subject`.
 
-    Labels by construction have no ancestors and pass at once. Common ancestors up to a declared base are
-    allowed; so is reading the candidate's activations, if the measurement says `white_box`.
+    Labels by construction have no ancestors and pass at once. Common ancestors up to a declared base that both descend
+    from are allowed; so is reading the candidate's activations, if the measurement says `white_box`.
     """
     graph = state.graph
     if not graph.ins.get(signal):
         return
-    grader = graph.ancestors([signal], _PARTS)
+    grader = _taught(state, signal)
     label, candidate = graph.label(signal), graph.label(subject)
     if subject in graph.ancestors([signal], _MADE):
         raise refusal(
@@ -29,8 +31,8 @@ def check_self_grading(state: State, subject: Digest, signal: Digest, *, white_b
             f"{label} ← … ← {candidate}",
             "grade with something not made from the candidate; record mode 'read' if only activations were read",
         )
-    allowed = graph.ancestors(graph.bases, _ALL)
     made = graph.ancestors([subject], _PARTS)
+    allowed = graph.ancestors((grader & made & graph.bases.keys()) - {subject}, _ALL)
     if shared := _shared(state, grader - allowed - {signal}, made - allowed - {subject}):
         raise refusal(
             "R3",
@@ -46,6 +48,14 @@ def check_self_grading(state: State, subject: Digest, signal: Digest, *, white_b
             f"{label} ←(read)← {candidate}",
             "set white_box=True",
         )
+
+
+def _taught(state: State, signal: Digest) -> set[Digest]:
+    """All that a grader was made from, and the data and labels that it was shown."""
+    graph = state.graph
+    parts = graph.ancestors([signal], _PARTS)
+    shown = {e.source for part in parts for e in graph.ins.get(part, ()) if e.mode == "read"}
+    return parts | graph.ancestors({d for d in shown if graph.nodes[d].kind in _GIVEN}, _PARTS)
 
 
 def _shared(state: State, grader: set[Digest], made: set[Digest]) -> str | None:
@@ -65,7 +75,7 @@ def _shared(state: State, grader: set[Digest], made: set[Digest]) -> str | None:
 
 def _apart(state: State, family: str, a: Digest, b: Digest) -> bool:
     lists = [_clusters(state, family, digest) for digest in (a, b)]
-    return lists[0] is not None and lists[1] is not None and not lists[0] & lists[1]
+    return lists[0] is not None and lists[1] is not None and lists[0].isdisjoint(lists[1])
 
 
 def _clusters(state: State, family: str, digest: Digest) -> frozenset[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from .canonical import Digest, is_digest
@@ -10,7 +11,7 @@ from .commitment import commitment
 from .errors import LineageConflict, Tampered
 from .events import FORMAT, Event
 from .fingerprints import Grams
-from .lineage import TOOLS, Edge, Graph, Node
+from .lineage import FITTED, TOOLS, Edge, Graph, Node
 from .types import ROLES, Signal
 
 Clusters = Callable[[Digest], frozenset[str] | None]
@@ -43,7 +44,8 @@ class State:
         """Family → objects of grams, and how many items each has."""
         self.screened: dict[Digest, frozenset[str]] = {}
         """Data node → families it was compared with since they last had a new fingerprint."""
-        self.clusters, self.grams = clusters, grams
+        self.clusters = lru_cache(maxsize=1024)(clusters)
+        self.grams = grams
 
     def role_of(self, family: str) -> str:
         """The family's role now; without a signal, its split's name if that is a role, else train."""
@@ -64,6 +66,7 @@ class State:
 
     def _on_genesis(self, event: Event) -> None:
         self.format = event.body["format"]
+        self.graph.strict = self.format > 1
 
     def _on_node(self, event: Event) -> None:
         body = event.body
@@ -86,7 +89,8 @@ class State:
         known.kind, known.signal_kind = "signal", signal.kind
         self.signals[signal.digest] = signal
         self.roles.setdefault(signal.family, signal.role)
-        self.graph.describe(signal.digest, [(signal.family, signal.kind in TOOLS)])
+        whole = signal.kind not in FITTED or self.format == 1
+        self.graph.describe(signal.digest, [(signal.family, signal.kind in TOOLS)], whole=whole)
 
     def _on_contains(self, event: Event) -> None:
         body = event.body

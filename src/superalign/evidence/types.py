@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 from .canonical import Digest, is_digest
 from .errors import BadEvent
@@ -33,11 +34,22 @@ class Family:
 
     def __post_init__(self) -> None:
         for part in (self.source, self.task, self.split):
-            if not part or "/" in part:
-                raise BadEvent(f"{part!r} can't be part of a family: use a non-empty word without '/'")
+            if not part or "/" in part or spelt(part) != part:
+                raise BadEvent(
+                    f"{part!r} can't be part of a family: use a lower-case word without '/' or blank ends"
+                )
 
     def __str__(self) -> str:
         return f"{self.source}/{self.task}/{self.split}"
+
+
+def spelt(part: str) -> str:
+    """The one spelling of a family's part: another would be another family.
+
+    >>> spelt(" Validation")
+    'validation'
+    """
+    return normalize("NFKC", part).casefold().strip()
 
 
 def family(text: str) -> Family:
