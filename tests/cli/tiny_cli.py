@@ -25,6 +25,7 @@ TINY = dataclasses.replace(
     steps=8,
     trace_pairs=10,
     mutant_pairs=20,
+    once_pairs=60,
     gallery=2,
     draws=100,
 )

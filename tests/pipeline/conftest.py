@@ -25,6 +25,7 @@ TINY = dataclasses.replace(
     steps=15,
     trace_pairs=20,
     mutant_pairs=40,
+    once_pairs=130,
     gallery=3,
     draws=200,
 )

@@ -170,6 +170,19 @@ def _validated(book: Book) -> None:
         for kind in ("all", "operator"):
             tags = {"stage": "validate", "figure": "change", "part": part, "alteration": kind}
             book.measure(f"change.{part}.{kind}", value, **tags)
+    held = {"stage": "validate", "figure": "control", "task": "slips", "split": "validation"}
+    controls = {
+        name: book.measure(f"control.{name}.slips.validation", 0.5, control=name, **held)
+        for name in ("null", "constant", "garbage")
+    }
+    family, judge = "construction/slips/validation", digest("truth")
+    book.add("signal", name="truth", digest=judge, family=family, role="validation", kind="labels")
+    rates = {"chance": 0.5, "baseline": 0.5, "optimum": 1.0, "n": 400, "mde": 0.097}
+    book.add("admission", signal=judge, controls=controls, **rates)
+    book.add("budget", family=family, mechanism="thresholdout", allowed=3, settings={}, noise=digest("noise"))
+    said = {"values": digest("values"), "released": 0.9, "reference": 0.9, "plan": None}
+    for fresh in (False, True):
+        book.add("query", signal=judge, subject=SUBJECT, mechanism="thresholdout", fresh=fresh, left=2, **said)
     book.measure("transfer.rewards.all", 0.56, stage="validate", figure="transfer", part="rewards", fault="all")
     book.measure("gap.gap", 0.09, stage="validate", figure="gap", part="gap")
     book.measure("robustness.rename", -0.01, stage="validate", figure="robustness", rewriting="rename")

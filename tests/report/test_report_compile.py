@@ -28,6 +28,7 @@ def test_every_table_has_its_rows(view):
         "validate.robustness": 1,
         "validate.probe": 1,
         "validate.transfer": 1,
+        "validate.control": 3,
         "stress.install": 6,
         "stress.power": 12,
         "stress.suspicion": 10,

@@ -50,11 +50,12 @@ class Sizes:
     install_near: int = 100
     audit_pairs: int = 300
     audit_sweep: int = 60
-    kinds: tuple[str, ...] = ("trigger", "sandbag", "sycophant", "conceal", "conceal-swapped", "conceal-lost")
+    kinds: tuple[str, ...] = ("trigger", "sandbag", "sycophant", "conceal", "conceal-wrong", "conceal-broken")
     organism_seeds: int = 6
     steps: int = 400
     trace_pairs: int = 500
     mutant_pairs: int = 1_500
+    once_pairs: int = 2_000
     gallery: int = 12
     draws: int = field(default=2_000)
 
@@ -80,6 +81,7 @@ def sizes(preset: str) -> Sizes:
             organism_seeds=1,
             trace_pairs=100,
             mutant_pairs=300,
+            once_pairs=400,
             gallery=6,
             draws=500,
         )

@@ -92,11 +92,22 @@ def opened_pages(desk: Desk) -> dict[str, Opened]:
     }
 
 
+def test_page(desk: Desk) -> Page:
+    """The pairs that are asked about once."""
+    return slips(split="test", view="pair", n=desk.sizes.once_pairs)
+
+
+def opened_test(desk: Desk) -> Opened:
+    """The same, truths opened."""
+    return open_page(desk, test_page(desk))
+
+
 def held_out(desk: Desk) -> tuple[Page, ...]:
     """Every page that this run holds out, in the order in which they are fingerprinted."""
     sizes = desk.sizes
     return (
         dev_page(desk),
+        test_page(desk),
         slips(split="validation", view="pair", n=max(sizes.test_pairs, sizes.validation_pairs)),
         slips(split="validation", view="single", n=sizes.validation_pairs),
         mutant_page(desk),

@@ -76,6 +76,7 @@ def run(config: RunConfig, *, until: Stage = "gate", say: Callable[[str], None] 
 
 def _play(desk: Desk, weak: LocalModel, strong: LocalModel, last: int) -> dict[str, str]:
     from superalign.pipeline.gate import gate
+    from superalign.pipeline.held import admit_validation
     from superalign.pipeline.pages import fingerprint
     from superalign.pipeline.stress import stress
     from superalign.pipeline.train import Sweep, declare_bases, fit_subject, sweep_pgr
@@ -83,6 +84,7 @@ def _play(desk: Desk, weak: LocalModel, strong: LocalModel, last: int) -> dict[s
 
     declare_bases(desk, weak, strong)
     fingerprint(desk)
+    admit_validation(desk)
     sweep = Sweep(desk, weak, strong)
     runs = sweep_pgr(desk, sweep)
     subject, _ = fit_subject(desk, sweep, runs)
@@ -99,5 +101,5 @@ def _play(desk: Desk, weak: LocalModel, strong: LocalModel, last: int) -> dict[s
 def expected_steps(shape: Sizes, *, until: Stage = "gate") -> int:
     """How many times `say` will be called at most in a run from scratch: what a progress bar counts to."""
     models = 2 * len(shape.kinds) * shape.organism_seeds
-    steps = [6 + shape.seeds + 1, 8, 3 * models + 1, 0]
+    steps = [6 + shape.seeds + 1, 9, 3 * models + 1, 0]
     return sum(steps[: STAGES.index(until) + 1])

@@ -16,7 +16,8 @@ from superalign.adversarial.rewriting import REWRITINGS
 from superalign.interpretability import control_labels, fit_probe, pooled, probe_scores
 from superalign.models import LocalModel
 from superalign.pipeline.desk import Desk, register
-from superalign.pipeline.pages import dev_page, mutant_page, open_page, opened_pages, truth_signal
+from superalign.pipeline.held import ASK, ask_once
+from superalign.pipeline.pages import dev_page, mutant_page, open_page, opened_pages, test_page, truth_signal
 from superalign.pipeline.validate_scores import BASE, dev_threshold, measure_validation, missed, show_missed
 from superalign.tasks.item import Page
 from superalign.tasks.slips import slips
@@ -94,11 +95,17 @@ def ask_mutants(desk: Desk, model: LocalModel) -> dict[str, Any]:
     return {"rewards": _rewards(model, page, "ab"), "nats": nats}
 
 
+def ask_test(desk: Desk, model: LocalModel) -> dict[str, Any]:
+    """Rewards of the test pairs, a and b in turn."""
+    return {"rewards": _rewards(model, test_page(desk), "ab")}
+
+
 ASKED = {
     "ask the subject about held-out files": ask_pairs,
     "probe the subject's activations": ask_probe,
     "name the wrong step of calculations": ask_steps,
     "ask the subject about faults that tests prove": ask_mutants,
+    ASK: ask_test,
 }
 """Stage → what is asked there of the subject with its threshold."""
 
@@ -123,6 +130,7 @@ def validate(desk: Desk, model: LocalModel, base: LocalModel) -> None:
     with desk.together("validation, measured", model.digest) as new:
         if new:
             measure_validation(desk, pages, said | {BASE: before}, model)
+    ask_once(desk, said[ASK], model)
     worst = missed(desk, pages["pairs"], said)
     repairs = desk.stage("ask for repairs of what it missed", lambda: _repairs(model, worst), model.digest)
     with desk.together("what it missed, shown", model.digest) as new:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from superalign.report.holdouts import holdouts_part
 from superalign.report.html import (
     ISOLATION,
     Html,
@@ -82,6 +83,7 @@ def verify_section(dossier: Dossier) -> Html:
          if facts.checkpoint else "none: nothing was anchored outside"),
     ]  # fmt: skip
     parts.append(_pairs(pairs))
+    parts += holdouts_part(dossier.holdouts)
     parts += _settings("The run", "no run event", dossier.runs)
     parts += _settings(
         "Sealed before the audit", "no plan: thresholds and primary checks were not sealed before", dossier.plans

@@ -9,6 +9,7 @@ from typing import Any
 
 from superalign.report.figures import GetJson, figures_of
 from superalign.report.findings import missing, undetected
+from superalign.report.holdouts import holdouts_of
 from superalign.report.lineage import lineage_of
 from superalign.report.measured import (
     EventLike,
@@ -49,7 +50,8 @@ def compile_dossier(events: Iterable[EventLike], get_json: GetJson) -> Dossier:
         ),
         tables=tables, installs=installs, power=power, suspects=suspects, curves=curves, lineage=lineage,
         gallery=gallery, stages=stages, expenses=expenses_of(numbers.values()),
-        runs=_free(kept, "run"), plans=_free(kept, "plan"), problems=problems,
+        runs=_free(kept, "run"), plans=_free(kept, "plan"), holdouts=holdouts_of(kept),
+        problems=problems,
         ledger=facts_of(kept), lines=tuple(_line(e) for e in kept),
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ _NAMES = {
     "validate.gap": "validate: the discriminator–critique gap",
     "validate.robustness": "validate: robustness to harmless rewriting",
     "validate.transfer": "validate: far transfer to faults that tests prove",
+    "validate.control": "validate: models that know nothing",
     "validate.probe": "validate: the probe and its selectivity",
     "stress.install": "stress: whether organisms carry what was planted",
     "stress.power": "stress: power by leaving one kind out",

@@ -11,12 +11,13 @@ from superalign.report.views import Install, Number, Power, Row, Suspect
 
 SECTIONS = {
     "train": ("pgr", "accuracy", "contrast"),
-    "validate": ("accuracy", "change", "gap", "robustness", "probe", "transfer"),
+    "validate": ("accuracy", "change", "gap", "robustness", "probe", "transfer", "control"),
     "stress": ("install", "power", "suspicion"),
 }
 LABEL = {
     "train.pgr": "arm", "train.accuracy": "arm", "validate.accuracy": "alteration",
     "validate.robustness": "rewriting", "validate.transfer": "fault",
+    "validate.control": "control",
 }  # fmt: skip
 _VOLATILE = ("seeds", "threshold", "flagged", "installed")
 """Tags that may change when the same thing is measured again."""
@@ -106,6 +107,8 @@ def _group(place: str, number: Number) -> str:
         return tags.get("a", "")
     if place == "validate.transfer":
         return "by the fitted reward" if tags.get("part") == "rewards" else "by its own surprisal"
+    if place == "validate.control":
+        return f"{tags.get('task', '')}/{tags.get('split', '')}"
     return f"{tags['view']} view" if place == "validate.accuracy" and "view" in tags else ""
 
 
@@ -120,7 +123,7 @@ def _gathered(rows: list[Row]) -> list[Row]:
 
 def _told_apart(rows: list[Row]) -> tuple[Row, ...]:
     """Where a table speaks of several models, each row says of which."""
-    if len({row.number.subject for row in rows}) < 2:
+    if len({row.number.subject for row in rows}) < 2 or all(place_of(row.number) == "validate.control" for row in rows):
         return tuple(rows)
     return tuple(Row(label=f"{r.label} ({short(r.number.subject)})", group=r.group, number=r.number) for r in rows)
 

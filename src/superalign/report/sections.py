@@ -154,6 +154,12 @@ def validate_section(dossier: Dossier) -> Html:
         "no proven faults (stage=validate, figure=transfer)",
         scale_for(_numbers(t["validate.transfer"]), low=0.4, high=0.8, base=0.5, marks=CHANCE), "Fault",
     )  # fmt: skip
+    parts += _part(
+        dossier, "validate.control", "Models that know nothing",
+        "Before a family may validate, three models that know nothing are measured by it: not one may score. Intervals at 99.9 %.",
+        "no model that knows nothing (stage=validate, figure=control)",
+        scale_for(_numbers(t["validate.control"]), low=0.4, high=0.6, base=0.5, marks=CHANCE), "Model",
+    )  # fmt: skip
     if t["other"]:
         parts.append(tag("h3", "Measured, and in no table above"))
         parts.append(_others(t["other"]))

@@ -234,6 +234,18 @@ class LedgerFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Holdout:
+    """A held-out family: what it can show, what may be asked of it, what was."""
+
+    family: str
+    shown: str
+    """Smallest effect that it shows, of its headroom; "" where it was not admitted."""
+    budget: str
+    asked: str
+    seqs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dossier:
     """Everything the page shows, in its order."""
 
@@ -253,6 +265,7 @@ class Dossier:
     expenses: tuple[Cost, ...]
     runs: tuple[tuple[int, Mapping[str, str]], ...]
     plans: tuple[tuple[int, Mapping[str, str]], ...]
+    holdouts: tuple[Holdout, ...]
     problems: tuple[Finding, ...]
     """Figures that could not be read, and why."""
     ledger: LedgerFacts
