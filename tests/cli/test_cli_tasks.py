@@ -38,7 +38,7 @@ def test_the_audit_of_mutants_in_json(capsys: pytest.CaptureFixture[str], form: 
     code, out, _ = said(capsys, "tasks", "audit", "--task", "mutants", "--form", form, "--json")
     rows = [json.loads(line) for line in out.splitlines()]
     assert code == 0
-    assert [row["attacker"] for row in rows] == ["metadata", "edit-lookup", "edit-logistic"]
+    assert [row["attacker"] for row in rows] == ["metadata", "edit-lookup", "edit-logistic", "edit-order"]
     assert all(row["passed"] for row in rows)
 
 
@@ -59,6 +59,11 @@ def test_mutants_of_a_file_are_exported(capsys: pytest.CaptureFixture[str], tmp_
         (("mutants", "--from", "nowhere", "--tests", "true"), "nowhere is no folder"),
         (("audit", "--task", "mutants", "--made", "nothing.jsonl"), "there is no such file"),
         (("audit", "--task", "mutants", "--n", "1000000"), "1000000 were asked for"),
+        (("audit", "--task", "mutants", "--made", "."), "cannot be read: Is a directory"),
+        (("audit", "--task", "slips", "--n", "0"), "--n 0: ask for 1 item or more"),
+        (("export", "--task", "traces", "--n", "-2"), "--n -2: ask for 1 item or more"),
+        (("mutants", "--from", ".", "--tests", "true", "--n", "0"), "--n 0: ask for 1 item or more"),
+        (("mutants", "--from", ".", "--tests", "true", "--out", "no/where.jsonl"), "there is no folder no"),
     ],
 )
 def test_bad_input_is_one_sentence(

@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from superalign.tasks import AuditResult, Item, Page, audit, slips, traces
+from superalign.tasks import AuditResult, Item, Page, audit, mutants, slips, traces
 from superalign.tasks.audit import differing
+from superalign.tasks.audit_order import order_of_pairs, order_of_singles
+from superalign.tasks.item import SPLITS
 
 
 def by_attacker(page: Page) -> dict[str, AuditResult]:
@@ -17,7 +19,7 @@ def by_attacker(page: Page) -> dict[str, AuditResult]:
 @pytest.mark.parametrize("view", ["pair", "single"])
 def test_slips_pass(view: str) -> None:
     results = by_attacker(slips(split="dev", view=view))
-    assert set(results) == {"metadata", "edit-lookup", "edit-logistic"}
+    assert set(results) == {"metadata", "edit-lookup", "edit-logistic", "edit-order"}
     for result in results.values():
         assert result.passed, result
         assert result.limit == pytest.approx(0.55)
@@ -72,6 +74,50 @@ def test_one_answer_throughout_is_caught() -> None:
     page = traces(split="dev", n=400)
     wrong = tuple(item for item in page.items if page.truths[item.id]["answer"] == 1)
     assert by_attacker(replace(page, items=wrong))["metadata"].accuracy == 1.0
+
+
+def in_couples(page: Page) -> Page:
+    """The page as it was once ordered: mirrored items side by side, the one whose key sorts first in front."""
+    groups: dict[tuple[str, ...], tuple[list[Item], list[Item]]] = {}
+    for item in page.items:
+        before, after = page.truths[item.id]["key"]
+        group = groups.setdefault((page.truths[item.id]["kind"], *sorted((before, after))), ([], []))
+        group[before > after].append(item)
+    couples = [pair for group in groups.values() for pair in zip(*group, strict=False)]
+    order = np.random.default_rng(0).permutation(len(couples))
+    return replace(page, items=tuple(item for i in order for item in couples[int(i)]))
+
+
+@pytest.mark.parametrize("make", [mutants, slips])
+@pytest.mark.parametrize(("view", "reached"), [("pair", 0.65), ("single", 0.56)])
+def test_an_order_that_keeps_couples_together_is_caught(make: Callable[..., Page], view: str, reached: float) -> None:
+    page = in_couples(make(split="dev", view=view))
+    assert len(page.items) > 400
+    results = by_attacker(page)
+    assert results["edit-order"].accuracy > reached, results["edit-order"]
+    assert not results["edit-order"].passed
+    assert results["edit-logistic"].passed  # which sees the edits, and not their order
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("view", ["pair", "single"])
+def test_every_page_of_slips_passes_in_its_order(split: str, view: str) -> None:
+    for result in audit(slips(split=split, view=view)):
+        assert result.passed, result
+
+
+def test_the_order_attacker_sees_direction_and_place() -> None:
+    """Exchanging the sides of a pair flips every feature; so does moving it by one place, among strangers."""
+    runs = [[("+", "-")], [("a b", "c")], [("", "not")], [("1", "2"), ("x", "y")], []]
+    turned = [[(b, a) for a, b in found] for found in runs]
+    for here, there in zip(order_of_pairs(runs), order_of_pairs(turned), strict=True):
+        assert here == {name: -value for name, value in there.items()}
+    alone, moved = order_of_pairs(runs[:1])[0], order_of_pairs([*runs[1:2], *runs[:1]])[1]
+    assert {name: -value for name, value in alone.items() if value} == {n: v for n, v in moved.items() if v}
+    first, second = order_of_pairs([[("+", "-")], [("-", "+")]])
+    assert first["neighbours, blotted False"] == second["neighbours, blotted False"] == 1.0
+    assert order_of_singles(["x", "x"])[0] == {"odd 0, token x": 1.0, "odd 0, after 0": 1.0}
 
 
 def test_the_edit_attacker_reads_no_context() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from superalign.sandbox import SandboxUnavailable, best_isolation
-from superalign.tasks import executing, load_mutants, mutants, mutants_build
+from superalign.tasks import executing, mutants_build
 from superalign.tasks.executing import (
     Job,
     MutantsError,
@@ -20,7 +20,6 @@ from superalign.tasks.executing import (
 from superalign.tasks.mutants import Mutant, shipped
 from superalign.tasks.mutants_build import check_library, read_verdicts
 from superalign.tasks.mutants_driver import changed, find
-from superalign.tasks.mutants_own import own_mutants, read_package
 from superalign.tasks.subjects import subjects
 
 try:
@@ -30,7 +29,6 @@ except SandboxUnavailable:
     BOXED = False
 boxed = pytest.mark.skipif(not BOXED, reason="no sandbox stands on this machine")
 BISECT = next(s for s in subjects("dev") if s.path == "bisect.py")
-UNITTEST = "python -m unittest -q"
 
 
 def bisect_job(old: str, new: str, **more: object) -> Job:
@@ -177,145 +175,3 @@ def test_the_place_of_a_function_is_found_by_name_and_line() -> None:
     tree = changed(source, job)
     assert ast.unparse(tree) == ast.unparse(ast.parse(source.replace("return 2", "return 3")))
     assert changed(source, {**job, "start": 7}) is None
-
-
-# ---- your own package
-
-CODE = """def clamp(x, low, high):
-    if x < low:
-        return low
-    if x > high:
-        return high
-    return x
-
-
-def total(values):
-    found = 0
-    for value in values:
-        found = found + value
-    return found
-"""
-TESTS = """import unittest
-from calc import clamp, total
-
-
-class Calc(unittest.TestCase):
-    def test_clamp(self):
-        self.assertEqual([clamp(x, 2, 5) for x in (1, 2, 3, 5, 6)], [2, 2, 3, 5, 5])
-
-    def test_total(self):
-        self.assertEqual(total([1, 2, 6]), 9)
-"""
-
-
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    folder = tmp_path / "package"
-    folder.mkdir()
-    (folder / "calc.py").write_text(CODE, encoding="utf-8")
-    (folder / "test_calc.py").write_text(TESTS, encoding="utf-8")
-    return folder
-
-
-@boxed
-def test_mutants_of_your_own_package(package: Path, tmp_path: Path) -> None:
-    out = tmp_path / "mutants.jsonl"
-    (package / "broken.py").write_text("x = 1\ndef f(:\n    pass\n", encoding="utf-8")
-    seen: list[tuple[int, int]] = []
-    report = own_mutants(package, UNITTEST, out, n=10, progress=lambda done, total: seen.append((done, total)))
-    assert report.tried == 10 == seen[-1][0]
-    assert report.outcomes["killed"] == len(report.made) >= 5
-    assert report.left_out == ("broken.py, line 2: invalid syntax",)
-    assert load_mutants(out) == report.made
-    assert {m.path for m in report.made} == {"calc.py"}
-    assert all("test_" in m.witness for m in report.made)
-    assert {"clamp", "total"} >= {m.function for m in report.made}
-    page = mutants(split="dev", made=load_mutants(out), view="single")
-    assert len(page.items) == len(report.made)
-    # a kill in the middle of a line: the same command goes on, and nothing is run twice
-    part = out.with_name("mutants.jsonl.part")
-    lines = part.read_text(encoding="utf-8").splitlines(keepends=True)
-    part.write_text("".join(lines[:6]) + lines[6][:10], encoding="utf-8")
-    assert own_mutants(package, UNITTEST, out, n=10) == report
-    assert len(part.read_text(encoding="utf-8").splitlines()) == len(lines)
-
-
-@boxed
-def test_a_package_or_command_that_changed_is_told(package: Path, tmp_path: Path) -> None:
-    out = tmp_path / "mutants.jsonl"
-    own_mutants(package, UNITTEST, out, n=1)
-    (package / "calc.py").write_text(CODE + "\n\n", encoding="utf-8")
-    with pytest.raises(MutantsError, match="belongs to another package or command"):
-        own_mutants(package, UNITTEST, out, n=1)
-    out.with_name("mutants.jsonl.part").write_text("{\n", encoding="utf-8")
-    with pytest.raises(MutantsError, match="line 1: no JSON"):
-        own_mutants(package, UNITTEST, out, n=1)
-
-
-DELETES = "import shutil, os; shutil.rmtree(os.getcwd(), ignore_errors=True)"
-FORKS = """import os, sys, time
-for _ in range(5000):
-    try:
-        os.fork() or time.sleep(60)
-    except OSError:
-        sys.exit(1)"""
-
-
-@boxed
-@pytest.mark.parametrize(
-    ("command", "message"),
-    [
-        ("python -c 'while True: pass'", "does not end within 2 s"),
-        ("python -c 'import sys; sys.exit(3)'", r"already fails \(exited 3\)"),
-        ("python -m pytest_of_nothing", "already fails"),
-        ("no-such-command --really", "there is no command 'no-such-command' in the sandbox"),
-        ("python -c 'import os; os.abort()'", r"already fails \(signalled 6\)"),
-        (f'python -c "{FORKS}"', "already fails|does not end"),
-        ("python -c 'print(\"x\" * 10**8)'", r"already fails \(output"),
-    ],
-)
-def test_commands_that_hang_fork_or_fail_are_told(package: Path, tmp_path: Path, command: str, message: str) -> None:
-    with pytest.raises(MutantsError, match=message):
-        own_mutants(package, command, tmp_path / "out.jsonl", n=1, seconds=2.0)
-    assert (package / "calc.py").read_text(encoding="utf-8") == CODE
-
-
-@boxed
-def test_a_command_that_deletes_its_folder_deletes_a_copy(package: Path, tmp_path: Path) -> None:
-    report = own_mutants(package, f'python -c "{DELETES}"', tmp_path / "out.jsonl", n=2)
-    assert report.outcomes == {"survived": 2}
-    assert report.made == ()
-    assert (package / "calc.py").read_text(encoding="utf-8") == CODE
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        ({}, "holds no function of three lines or more"),
-        ({"a.py": "x = 1\n"}, "holds no function"),
-        ({"test_a.py": CODE}, "holds no function"),
-        ({"a.py": "def f(:\n"}, r"left out: a\.py, line 1: invalid syntax"),
-        ({"a.py": "\0"}, r"left out: a\.py"),
-    ],
-)
-def test_a_folder_without_functions_is_told(tmp_path: Path, files: dict[str, str], message: str) -> None:
-    for name, text in files.items():
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    with pytest.raises(MutantsError, match=message):
-        read_package(tmp_path)
-
-
-def test_no_folder_and_no_command_are_told(package: Path, tmp_path: Path) -> None:
-    with pytest.raises(MutantsError, match="is no folder"):
-        read_package(tmp_path / "nowhere")
-    for command, message in (("", "--tests is empty"), ("python 'x", "cannot be read as a command")):
-        with pytest.raises(MutantsError, match=message):
-            own_mutants(package, command, tmp_path / "out.jsonl")
-
-
-def test_what_is_no_source_stays_out_of_the_copy(package: Path) -> None:
-    for name in (".git/config", "__pycache__/x.pyc", "pkg.egg-info/PKG-INFO"):
-        (package / name).parent.mkdir()
-        (package / name).write_text("x", encoding="utf-8")
-    (package / "link.py").symlink_to("/etc/hostname")
-    assert set(read_package(package).files) == {"calc.py", "test_calc.py"}

@@ -12,7 +12,9 @@ from superalign.tasks.slips import draw
 def test_chosen_is_the_sound_side() -> None:
     page = slips(split="dev", view="pair", n=40)
     rows = preferences(page)
-    for row, slip in zip(rows, draw("dev"), strict=False):
+    drawn = {(slip.path, slip.start): slip for slip in draw("dev")}
+    for row, item in zip(rows, page.items, strict=True):
+        slip = drawn[page.truths[item.id]["path"], page.truths[item.id]["start"]]
         assert set(row) == {"prompt", "chosen", "rejected"}
         assert row["chosen"] == " ".join(slip.sound)
         assert row["rejected"] == " ".join(slip.altered)

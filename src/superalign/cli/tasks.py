@@ -38,13 +38,13 @@ class TasksConfig:
     form: Literal["source", "words"] = "source"
     """Mutants as whole functions, or as windows of lexed words."""
     n: int | None = None
-    """Items, or faults to try (default: 1000 of slips and traces, all mutants, 200 faults of a package)."""
+    """Items, or faults to try, from 1 (default: 1000 of slips and traces, all mutants, 200 faults of a package)."""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Folder of your own package with its tests (mutants; without it the shipped ones are built again)."""
     tests: str | None = None
     """Command that tests the package: it fails when something is wrong."""
     seconds: float = 60.0
-    """Limit of one run of that command."""
+    """Limit of one run of that command; raised, it tries again what ran out of time under a lower one."""
     out: Path | None = None
     """File to write (default: preferences.jsonl, mutants.jsonl), or the folder of a build (mutants-build)."""
     made: Path | None = None
@@ -65,6 +65,8 @@ def main(config: Annotated[TasksConfig, tyro.conf.arg(name="")]) -> None:
         "export": _export,
         "mutants": _mutants,
     }
+    if config.n is not None and config.n < 1:
+        raise SuperalignError(f"--n {config.n}: ask for 1 item or more")
     try:
         actions[config.action](config)
     except ValueError as error:
@@ -90,7 +92,7 @@ def _page(config: TasksConfig) -> Page:
         options: dict[str, Any] = {"n": config.n, "seed": config.seed, "form": config.form, "made": made}
         return mutants(split=config.split, view=config.view, **options)
     make = slips if config.task == "slips" else traces
-    return make(split=config.split, view=config.view, n=config.n or 1000, seed=config.seed)
+    return make(split=config.split, view=config.view, n=1000 if config.n is None else config.n, seed=config.seed)
 
 
 def _export(config: TasksConfig) -> None:

@@ -1,11 +1,13 @@
 """The blind-tell audit: what is reached by whoever never sees the question, or sees only the edit.
 
-Three attackers, each fitted on half of the clusters and tried on the other half, both ways:
+Four attackers, each fitted on half of the clusters and tried on the other half, both ways:
 
 - `metadata`: bits of the id and of the cluster's name, place in the page, input lengths; never a token.
 - `edit-lookup`: the edit alone, looked up with additive smoothing. Pair: the first run of tokens in which the
   sides differ, as (only in a, only in b). Single: the token at the place.
 - `edit-logistic`: the edit alone, hashed: tokens of every differing run (pair), token and place (single).
+- `edit-order`: the direction of the edit crossed with the place in the page, and with the neighbours' (`audit_order`):
+  it sees the page as a whole, in its order.
 
 Slots are written `ID`; source (text with lines) is lexed, and keeps its names. A single shows no edit, so its edit
 attackers are handed more than a solver has: the altered place, or for a sound item the place where it would have been
@@ -28,6 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from superalign.tasks.audit_order import Features, Run, order_of_pairs, order_of_singles
 from superalign.tasks.item import Item, Page
 from superalign.tasks.lexer import INDENTS, NAMED, SLOTS, lex
 from superalign.tasks.traces import step_word
@@ -36,8 +39,6 @@ MARGIN = 0.05
 _HASHES = 4096
 _NAMES = frozenset({*SLOTS, *NAMED, "<unk>"})
 
-Run = tuple[str, str]
-Features = dict[str, float]
 Attack = Callable[[list[int], list[int]], np.ndarray]
 
 
@@ -81,11 +82,13 @@ def audit(page: Page, *, seed: int = 0) -> tuple[AuditResult, ...]:
         runs = [differing(item.input["a"], item.input["b"]) for item in page.items]
         attackers["edit-lookup"] = _pair_lookup([found[0] if found else ("", "") for found in runs], answers)
         attackers["edit-logistic"] = _logistic([_signed(found) for found in runs], answers, intercept=False)
+        attackers["edit-order"] = _logistic(order_of_pairs(runs), answers, intercept=False)
     elif all("place" in page.truths[item.id] for item in page.items):
         seen = _seen(page, seed=seed)
         attackers["edit-lookup"] = _token_lookup([s.token for s in seen], answers)
         shown = [{f"token {s.token}": 1.0, f"tenth {s.tenth}": 1.0} for s in seen]
         attackers["edit-logistic"] = _logistic(shown, answers)
+        attackers["edit-order"] = _logistic(order_of_singles([s.token for s in seen]), answers)
     return tuple(_result(page, name, attack, answers, halves) for name, attack in attackers.items())
 
 

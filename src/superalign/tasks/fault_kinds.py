@@ -1,7 +1,8 @@
 """The kinds of fault: each operator yields the edits of its kind that a function offers.
 
-A new kind is one generator and one line in `OPERATORS`. No operator is a one-way street: what it does in one place,
-the reverse of it is done in another, so that directions can be balanced.
+A new kind is one generator and one line in `OPERATORS`. As an edit no operator is a one-way street: what it does in one
+place, the reverse of it is done in another, so that directions can be balanced. As a text two are: `statement` and
+`return` put in a copy of what the function holds, and repeated lines tell the copy (`mutants_surface` says how often).
 """
 
 from __future__ import annotations

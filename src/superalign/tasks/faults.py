@@ -1,10 +1,11 @@
-"""Faults as edits of a syntax tree: one place of one function, twelve kinds, both directions. Nothing is executed here.
+"""Faults as edits of a syntax tree: one place of one function, thirteen kinds, both directions. Nothing is run here.
 
 Each fault carries its `key`, what the edit reads as (before, after) with identifiers written `ID`: whoever wants that
-the edit alone tells nothing draws as many faults of a key as of its mirror. No operator is a one-way street: what is
-removed in one place is added in another (`not`, a call, a keyword, `+ 1`, a statement), and what comes in stands
-elsewhere in the same file already. Text inside f-strings, docstrings, signatures and decorators is left alone, and a
-comparison is never wrapped in `not`: no author writes that.
+the edit alone tells nothing draws as many faults of a key as of its mirror. What is removed in one place is added in
+another (`not`, a call, a keyword, `+ 1`, a statement), and what comes in stands elsewhere in the same file already.
+That holds of the edit, not of the whole text: a statement added, or a `return` given the value of another, is a copy of
+what the function holds, and repeated lines give it away (`mutants_surface` measures how often). Text inside f-strings,
+docstrings, signatures and decorators is left alone, and a comparison is never wrapped in `not`: no author writes that.
 
     for fault in synthetic_faults(source, np.random.default_rng(0)): print(fault.kind, fault.line, fault.faulty)
 """

@@ -5,7 +5,9 @@ and with names, strings and numbers blotted out; `boosted` reads counts of the c
 are fitted on some files and tried on others. Balancing takes two steps: of two keys that mirror each other (a → b,
 b → a) a split keeps as many of the one as of the other; and mutants are kept in couples on which an attacker who was
 not fitted on their files is as sure of the truth on the one as of its opposite on the other (matching by propensity
-score: Rosenbaum & Rubin 1983, §2). Needs scikit-learn: `pip install superalign[local]`.
+score: Rosenbaum & Rubin 1983, §2). Couples that repeat two texts already taken are dropped, and what is kept is
+shuffled singly: were couples left together, their order would tell the directions. Needs scikit-learn:
+`pip install superalign[local]`.
 
     kept = balanced(verified, seed=0);  for r in edit_attacks(kept): print(r.attacker, r.accuracy, r.high)
 """
@@ -178,16 +180,43 @@ def edit_attacks(made: Sequence[Mutant], *, seed: int = 0) -> list[EditAttack]:
 
 
 def balanced(made: Sequence[Mutant], *, seed: int = 0, rounds: int = 1) -> list[Mutant]:
-    """Those of `made` that make couples, in a random order in which couples stay together."""
-    kept = list(made)
+    """Those of `made` that make couples, no two with the same texts, in an order that depends on `seed` alone."""
+    kept = sorted(made, key=place)
     for round_ in range(rounds):
         found = scores(kept, seed=seed + round_)
         score = 0.5 * (found["logistic"] + 0.5 * found["boosted"])
-        kept = [m for couple in _couples(kept, score, seed + round_) for m in couple]
+        kept = [m for couple in distinct(_couples(kept, score)) for m in couple]
+        kept.sort(key=place)
+    return shuffled(kept, seed=seed)
+
+
+def place(mutant: Mutant) -> tuple[str, str, str, int, str]:
+    """Where a mutant stands, whatever list it came from: split, file, function, line, and what it was changed to."""
+    return mutant.split, mutant.path, mutant.function, mutant.start, mutant.faulty
+
+
+def distinct(couples: Sequence[Sequence[Mutant]]) -> list[Sequence[Mutant]]:
+    """Couples without those that hold two texts (sound, faulty) which an earlier one holds, in order of place.
+
+    A couple stays or goes whole, so that directions remain balanced; the order of `couples` is no matter.
+    """
+    taken: set[tuple[str, str]] = set()
+    kept = []
+    for couple in sorted(couples, key=lambda couple: sorted(place(m) for m in couple)):
+        texts = {(m.sound, m.faulty) for m in couple}
+        if len(texts) == len(couple) and not texts & taken:
+            taken |= texts
+            kept.append(couple)
     return kept
 
 
-def _couples(made: Sequence[Mutant], score: np.ndarray, seed: int) -> list[list[Mutant]]:
+def shuffled(made: Sequence[Mutant], *, seed: int = 0) -> list[Mutant]:
+    """`made` in a random order that the order it came in has no part in: each mutant moves by itself."""
+    ordered = sorted(made, key=place)
+    return [ordered[int(i)] for i in np.random.default_rng([seed, 17]).permutation(len(ordered))]
+
+
+def _couples(made: Sequence[Mutant], score: np.ndarray) -> list[list[Mutant]]:
     groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for i, mutant in enumerate(made):
         groups[mutant.split, mutant.kind, *sorted(mutant.key)].append(i)
@@ -199,8 +228,7 @@ def _couples(made: Sequence[Mutant], score: np.ndarray, seed: int) -> list[list[
         else:
             sides = [i for i in members if made[i].key == name[2:]], [i for i in members if made[i].key != name[2:]]
         couples += [[made[i], made[j]] for i, j in _matched(*sides, score)]
-    order = np.random.default_rng(seed).permutation(len(couples))
-    return [couples[int(i)] for i in order]
+    return couples
 
 
 def _matched(left: list[int], right: list[int], score: np.ndarray) -> list[tuple[int, int]]:

@@ -6,8 +6,8 @@ its `test` package; verdicts stay in DIR as JSON Lines to which lines are only a
     plan      candidates of a split, each key as often as its mirror, kinds even, no file dominant
     verify    the tests that call the function fail on it; anything else than `killed` is dropped
     confirm   the witness alone fails on it again, in another process; what does not is flaky and dropped
-    balance   couples on which the edit alone tells nothing (`mutants_balance`)
-    freeze    mutants.jsonl.xz and the index that pins it
+    balance   couples on which the edit alone tells nothing, no two texts twice, shuffled singly (`mutants_balance`)
+    freeze    mutants.jsonl.xz and the index that pins it, with what a rule of the surface reaches (`mutants_surface`)
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from superalign.tasks.faults import KINDS, Fault, Key, synthetic_faults
 from superalign.tasks.item import SPLITS
 from superalign.tasks.mutants import ARCHIVE, INDEX, Mutant, as_lines
 from superalign.tasks.mutants_balance import balanced, edit_attacks
+from superalign.tasks.mutants_surface import surface
 from superalign.tasks.stdlib import index, source_files
 from superalign.tasks.subjects import subjects
 
@@ -219,7 +220,7 @@ def freeze(
     outcomes: Mapping[str, int],
     left_out: Sequence[str] = (),
 ) -> Mapping[str, Any]:
-    """Write archive and index, with the edit-only attackers before and after balancing; returns the index."""
+    """Write archive and index, with what attackers reach (edit-only before and after balancing); returns the index."""
     ordered = [mutant for split in SPLITS for mutant in kept if mutant.split == split]
     packed = lzma.compress(as_lines(ordered).encode("utf-8"), preset=9 | lzma.PRESET_EXTREME)
     (out / ARCHIVE).write_bytes(packed)
@@ -239,6 +240,7 @@ def freeze(
             name: [_rounded(asdict(attack)) for attack in edit_attacks(m)]
             for name, m in (("verified", verified), ("shipped", ordered))
         },
+        "surface": surface(ordered),
     }
     (out / INDEX).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return made

@@ -193,7 +193,8 @@ def _balanced(found: dict[tuple[str, str], list[Slip]], rng: np.random.Generator
 def draw(split: str, *, seed: int = 0) -> tuple[Slip, ...]:
     """All balanced slips of a split, shuffled, the four kinds as evenly as the source allows, one per window.
 
-    The order is frozen by `seed`; a prefix of it is a fair sample.
+    The order is frozen by `seed`; a prefix of it is a fair sample. Each slip is shuffled by itself: were couples left
+    together, which of the two comes first would tell their directions.
     """
     rng = np.random.default_rng([seed, *split.encode()])
     found = _candidates(split, rng)
@@ -217,12 +218,19 @@ def draw(split: str, *, seed: int = 0) -> tuple[Slip, ...]:
             if size < level * 1.5:
                 kept.append(couple)
                 size += len(couple)
-    return tuple(slip for i in rng.permutation(len(kept)) for slip in kept[i])
+    alone = [slip for couple in kept for slip in couple]
+    return tuple(alone[i] for i in rng.permutation(len(alone)))
 
 
 def item_id(*parts: object) -> str:
     """16 hex digits that tell nothing about the item but its identity."""
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def check_count(task: str, n: int | None) -> None:
+    """Raises ValueError when fewer than one item is asked for; None asks for all."""
+    if n is not None and n < 1:
+        raise ValueError(f"{task}: {n} items were asked for: ask for 1 or more")
 
 
 def slips(*, split: str, view: str = "pair", n: int | None = None, seed: int = 0) -> Page:
@@ -231,11 +239,12 @@ def slips(*, split: str, view: str = "pair", n: int | None = None, seed: int = 0
     `view="pair"`: input `a`, `b`; the truth's `answer` is the index of the unaltered one. `view="single"`: input
     `code`, altered in half of a whole split's items (near half of the first `n`); `answer` 1 is "altered", `place` the
     altered token's index.
-    Raises ValueError for an unknown view or when the split holds fewer than `n`.
+    Raises ValueError for an unknown view, an `n` below 1, or when the split holds fewer than `n`.
     """
     if view not in ("pair", "single"):
         raise ValueError(f"slips has no view {view!r}: use 'pair' or 'single'")
     drawn = draw(split, seed=seed)
+    check_count("slips", n)
     if n is not None and n > len(drawn):
         raise ValueError(f"slips/{split} holds {len(drawn)} balanced slips, {n} were asked for: ask for fewer")
     rng = np.random.default_rng([seed, 7, *split.encode(), *view.encode()])

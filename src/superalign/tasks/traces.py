@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from superalign.tasks.item import SPLITS, Item, Page
-from superalign.tasks.slips import item_id
+from superalign.tasks.slips import check_count, item_id
 
 OPERATIONS = ("+", "-", "*2", "*3")
 _SPLIT_KEY = {split: 11 + i for i, split in enumerate((*SPLITS, "corpus"))}
@@ -60,8 +60,9 @@ def traces(*, split: str, view: str = "single", n: int = 1000, steps: int = 12, 
 
     `view="single"`: input `code`; `answer` 1 is "wrong", `place` the wrong step (0-based) or None.
     `view="pair"`: inputs `a` and `b` differ from the wrong step on; `answer` is the index of the right one.
-    Raises ValueError for an unknown split or view, or fewer than one step.
+    Raises ValueError for an unknown split or view, or fewer than one calculation or step.
     """
+    check_count("traces", n)
     if split not in _SPLIT_KEY or view not in ("pair", "single") or steps < 1:
         raise ValueError(
             f"traces has no split {split!r}, view {view!r}, steps {steps}: "
