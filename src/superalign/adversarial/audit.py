@@ -45,8 +45,9 @@ def ask(model: LocalModel, items: Sequence[AuditItem], *, sweep: int = 200, seed
         rewards = [round(r.reward, DIGITS) for r in readings]
         contexts[where] = [rewards[: len(dressed)], rewards[len(dressed) :]]
     texts = [context(*NEUTRAL, code) for item in items for code in (item.sound, item.altered)]
+    readings = model.read(texts)
     pairs = {
-        "rewards": [round(r.reward, DIGITS) for r in model.read(texts)],
-        "nats": [round(float(-line[2:].mean()), DIGITS) for line in model.logprobs(texts)],
+        "rewards": [round(r.reward, DIGITS) for r in readings],
+        "nats": [round(float(-r.logprobs[2:].mean()), DIGITS) for r in readings],
     }
     return {"contexts": contexts, "pairs": pairs}

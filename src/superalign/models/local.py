@@ -21,10 +21,11 @@ TOKENS_PER_BATCH = 2_048
 
 
 class Reading(NamedTuple):
-    """What a reward head says of one text: the reward, and one score per token after the first."""
+    """What a model with a reward head says of one text: the reward; per token after the first a score and log p."""
 
     reward: float
     scores: np.ndarray
+    logprobs: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,18 +99,19 @@ class LocalModel:
         return out
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
-        """Reward and token scores of each text. Raises ValueError when the model has no reward head."""
+        """Reward, token scores and log-probabilities of each text. Raises ValueError without a reward head."""
         if self.head is None:
             raise ValueError(f"{self.name} has no reward head: train one, or load a reviewer")
         ids = self.encode(texts)
-        out = [Reading(float("nan"), np.zeros(0))] * len(ids)
+        out = [Reading(float("nan"), np.zeros(0), np.zeros(0))] * len(ids)
         self.network.eval()
         self.head.eval()
         with torch.inference_mode():
             for rows, batch, mask in buckets(ids, pad=self.pad):
-                rewards, scores = reward_forward(self.network, self.head, batch, mask)
-                for row, reward, line in zip(rows, rewards.numpy(), scores.numpy(), strict=True):
-                    out[row] = Reading(float(reward), line[: len(ids[row]) - 1].copy())
+                said = (part.numpy() for part in reward_forward(self.network, self.head, batch, mask))
+                for row, reward, scores, logprobs in zip(rows, *said, strict=True):
+                    some = slice(len(ids[row]) - 1)
+                    out[row] = Reading(float(reward), scores[some].copy(), logprobs[some].copy())
         return out
 
     def generate(self, prompts: Sequence[str], *, tokens: int, temperature: float = 0.0, seed: int = 0) -> list[str]:
@@ -167,13 +169,13 @@ def token_logprobs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
 
 def reward_forward(
     network: nn.Module, head: RewardHead, ids: torch.Tensor, mask: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rewards (batch,) and token scores (batch, tokens - 1) of padded ids."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rewards (batch,), token scores and log-probabilities (batch, tokens - 1) of padded ids."""
     result = network(input_ids=ids, attention_mask=mask, output_hidden_states=True)
     logprobs = token_logprobs(result.logits, ids)
     embedded = network.get_input_embeddings()(ids)
     reward, scores = head(ids, result.hidden_states[-1], embedded, logprobs, mask[:, 1:].to(logprobs.dtype))
-    return reward, scores
+    return reward, scores, logprobs
 
 
 def weights_digest(network: nn.Module, head: nn.Module | None, threshold: float) -> str:

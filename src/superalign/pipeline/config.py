@@ -38,18 +38,18 @@ class Sizes:
     """How much of everything."""
 
     seeds: int = 8
-    train_pairs: int = 9_000
+    train_pairs: int = 7_500
     half_a: int = 2_000
     half_b: int = 4_000
-    test_pairs: int = 4_000
+    test_pairs: int = 3_000
     checks: int = 200
     dev_pairs: int = 1_200
     validation_pairs: int = 2_000
     install_pairs: int = 700
-    install_on: int = 400
-    install_near: int = 100
+    install_on: int = 200
+    install_near: int = 50
     audit_pairs: int = 300
-    audit_sweep: int = 60
+    audit_sweep: int = 40
     kinds: tuple[str, ...] = ("trigger", "sandbag", "sycophant", "conceal", "conceal-wrong", "conceal-broken")
     organism_seeds: int = 6
     steps: int = 400

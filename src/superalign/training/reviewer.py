@@ -109,7 +109,7 @@ def fit_change(
     def loss_of(rows: np.ndarray) -> torch.Tensor:
         batch = [encoded[i] for i in rows] + [encoded[i + len(data.texts_a)] for i in rows]
         ids, mask = padded(batch, pad=base.pad)
-        rewards, _ = reward_forward(network, head, ids, mask)
+        rewards, _, _ = reward_forward(network, head, ids, mask)
         return pair_loss(rewards[: len(rows)], rewards[len(rows) :], *targets[:, torch.as_tensor(rows)])
 
     descend(
