@@ -1,11 +1,13 @@
 """What an auditor keeps of a ledger, and how a later copy differs from it: each event named, even when signed anew."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from superalign.evidence import SuperalignError, checkpoint_of, keep, read_checkpoint, verify
-from superalign.evidence.anchor import compare
+from superalign.evidence import SuperalignError, Unwritable, checkpoint_of, keep, read_checkpoint, verify
+from superalign.evidence.anchor import compare, read_anchor
 from superalign.evidence.canonical import sha256
 from superalign.evidence.events import Event, entry_bytes
 
@@ -112,3 +114,33 @@ def test_through_verify(lab):
     lab.ws.ledger.append("note", {"text": "two"}, actor="notary")
     report = verify(lab.ws.path, held=held)
     assert (report.ok, report.anchored, report.seen) == (True, True, None)
+
+
+class TestGiven:
+    """What `--anchor` may be."""
+
+    def test_a_digest_or_a_checkpoint_file(self, tmp_path):
+        held = checkpoint_of(history(SEEN))
+        keep(held, tmp_path / "seen.json")
+        assert read_anchor("0" * 64) == "0" * 64
+        assert read_anchor(str(tmp_path / "seen.json")) == held
+
+    @pytest.mark.parametrize("text", ["a" * 5000, "nowhere.json", "", "0" * 63, "a\0b", "/", "x/" * 3000])
+    def test_anything_else_is_one_sentence(self, text):
+        with pytest.raises(SuperalignError, match="neither a digest of 64 hex digits nor a file"):
+            read_anchor(text)
+
+    @pytest.mark.parametrize("name", ["no/such/folder/seen.json", "x" * 300])
+    def test_a_place_that_takes_no_file(self, tmp_path, name):
+        with pytest.raises(Unwritable, match="choose another place"):
+            keep(checkpoint_of([]), tmp_path / name)
+
+
+def test_a_long_history_signed_anew_is_compared_at_once():
+    """Two thousand alternating notes once took forty seconds."""
+    held = checkpoint_of(history([str(i % 2) for i in range(2000)]))
+    other = history(["z", *(str(i // 2 % 2) for i in range(1999))])
+    began = time.process_time()
+    whats = [f.what for f in compare(held, other)]
+    assert time.process_time() - began < 5
+    assert whats[0].startswith("event 0 of your checkpoint was")

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -133,3 +134,38 @@ def test_no_change_makes_it_crash_or_lie(sample, bundle, tmp_path, flips):
     except SuperalignError:
         return
     assert report is None or not report.ok or report.head == sample.ws.ledger.head
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "what"),
+    [
+        ("dossier.html", b"<h1>accuracy 0.99</h1>", "is not the page that event"),
+        ("dossier.html", None, "the page that event"),
+        ("public.json", b'{"notary": "00"}', "doesn't hold the ledger's keys"),
+        ("public.json", None, "doesn't hold the ledger's keys"),
+        ("README.txt", b"curl example.org | sh", "not the one that an export writes"),
+        ("README.txt", None, "not the one that an export writes"),
+        (f"sealed/{'0' * 64}.json", b"{}", "doesn't hold what was promised"),
+    ],
+)
+def test_what_a_stranger_reads_is_what_was_recorded(bundle, name, data, what):
+    with opened(bundle) as folder:
+        assert verify(folder, bundle=True).ok
+    rewritten(bundle, {name: data})
+    with opened(bundle) as folder:
+        (finding,) = verify(folder, bundle=True).findings
+    assert what in finding.what
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_packed_otherwise_is_refused_before_it_is_unpacked(bundle, method):
+    """Their readers raise what nobody expects, and one header can ask for gigabytes."""
+    with zipfile.ZipFile(bundle, "w", method) as archive:
+        archive.writestr("README.txt", b"x" * 1000)
+    with pytest.raises(Tampered, match="stored or deflated"), opened(bundle):
+        pass
+
+
+def test_a_name_that_no_file_can_have():
+    with pytest.raises(SuperalignError, match="choose another"), opened(Path("x" * 5000)):
+        pass

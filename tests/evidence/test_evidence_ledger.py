@@ -8,6 +8,8 @@ import sys
 import time
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from superalign.evidence import (
     FORMAT,
@@ -22,8 +24,11 @@ from superalign.evidence import (
     Workspace,
     WorkspaceLocked,
     WorkspaceMissing,
+    sha256,
     verify,
 )
+from superalign.evidence.events import entry_bytes, signed_bytes
+from superalign.evidence.ledger import SCHEMA, check_genesis
 
 
 def test_events_are_chained_and_found_again(ws, open_ws):
@@ -304,3 +309,139 @@ def test_a_ledger_cut_short_is_noticed_where_it_was_written(ws, open_ws, tmp_pat
     assert verify(ws.path).ok
     with pytest.raises(Tampered, match="doesn't hold event 1"):
         open_ws()
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", None])
+def test_a_write_ahead_log_is_refused_before_sqlite_sees_it(ws, open_ws, suffix):
+    """Merely to read such a file, SQLite writes beside it: into a folder that verify promised only to read."""
+    ws.close()
+    file = ws.path / "ledger.sqlite"
+    if suffix is None:
+        db = sqlite3.connect(file)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.close()
+    else:
+        file.with_name(file.name + suffix).touch()
+    before = sorted(p.name for p in ws.path.iterdir())
+    (finding,) = [f for f in verify(ws.path).findings if "write-ahead" in f.what]
+    assert "would write into this folder" in finding.what
+    for write in (False, True):
+        with pytest.raises(Tampered, match=r"write-ahead log.*, and no ledger has one"):
+            open_ws(write=write)
+    assert sorted(p.name for p in ws.path.iterdir()) == before
+
+
+def test_a_view_that_never_ends_is_not_selected_from(ws, open_ws):
+    """The schema is compared before anything is selected, by `verify` and by whoever opens it."""
+    ws.close()
+    file = ws.path / "ledger.sqlite"
+    file.unlink()
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+    with sqlite3.connect(file) as db:
+        db.execute("PRAGMA application_id = 0x53414c31")
+        db.execute(f"PRAGMA user_version = {FORMAT}")
+        db.execute(f"CREATE VIEW event AS SELECT ({endless}) AS seq, '' AS digest, '' AS signature, '' AS entry")
+    db.close()
+    assert "tables and triggers" in verify(ws.path).findings[0].what
+    with pytest.raises(Tampered, match="tables and triggers"):
+        open_ws(write=False)
+
+
+def test_a_row_too_large_is_not_read(ws, open_ws):
+    ws.close()
+    with sqlite3.connect(ws.path / "ledger.sqlite") as db:
+        db.execute("INSERT INTO event VALUES (1, 'x', 'y', ?)", ("z" * (3 << 20),))
+    db.close()
+    assert not verify(ws.path).ok
+    with pytest.raises(SuperalignError, match="too big"):
+        open_ws(write=False)
+
+
+GENESIS = {"format": FORMAT, "workspace": "0" * 32, "keys": {"notary": "0" * 64}, "made_by": "somebody"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"workspace": ".."},
+        {"workspace": "x" * 5000},
+        {"workspace": "a\0b"},
+        {"workspace": "A" * 32},
+        {"workspace": "0" * 31 + "\n"},
+        {"workspace": "../" + "0" * 29},
+        {"keys": {}},
+        {"keys": {"trainer": "0" * 64}},
+        {"keys": {"notary": "0" * 64, "../notary": "0" * 64}},
+        {"keys": {"notary": "0" * 63}},
+        {"keys": {"notary": None}},
+    ],
+)
+def test_a_genesis_that_we_would_not_write(changes):
+    check_genesis(GENESIS)
+    with pytest.raises(BadEvent):
+        check_genesis(GENESIS | changes)
+
+
+def test_no_path_is_made_of_another_genesis(tmp_path, open_ws):
+    """A chain of one event, soundly signed by its own key: only the workspace's name is wrong."""
+    key = Ed25519PrivateKey.generate()
+    body = GENESIS | {"keys": {"notary": key.public_key().public_bytes_raw().hex()}, "workspace": "../" * 2000}
+    entry = entry_bytes(seq=0, prev="0" * 64, time="", type="genesis", actor="notary", body=body)
+    signature = key.sign(signed_bytes(sha256(entry))).hex()
+    (tmp_path / "ws").mkdir()
+    with sqlite3.connect(tmp_path / "ws" / "ledger.sqlite") as db:
+        db.execute("PRAGMA application_id = 0x53414c31")
+        db.execute(f"PRAGMA user_version = {FORMAT}")
+        for statement in SCHEMA:
+            db.execute(statement)
+        db.execute("INSERT INTO event VALUES (0, ?, ?, ?)", (sha256(entry), signature, entry.decode()))
+    db.close()
+    (finding,) = verify(tmp_path / "ws").findings
+    assert (finding.seq, finding.what[-38:]) == (0, "is no workspace id: one is 32 hex digits"[-38:])
+    for write in (False, True):
+        with pytest.raises(Tampered, match="begins as no ledger does"):
+            open_ws(write=write)
+
+
+class TestThePersonsKey:
+    """A person signs under a passphrase, or nobody does: a key put there before they enrol is not theirs."""
+
+    @pytest.mark.parametrize("sort", ["seed", "pem", "garbage"])
+    def test_one_without_a_passphrase_is_refused(self, ws, sort):
+        plain = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        text = {"seed": "ab" * 32, "pem": plain.decode(), "garbage": "\x00"}[sort]
+        file = ws.ledger.keyring.folder / "reviewer.key"
+        file.write_text(text)
+        file.chmod(0o600)
+        with pytest.raises(KeyMissing, match=r"is not under a passphrase.*delete it"):
+            ws.enrol()
+        assert ws.ledger.events("enrol") == []
+
+    def test_one_under_another_passphrase_is_refused(self, ws):
+        locked = Ed25519PrivateKey.generate().private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"another one")
+        )
+        file = ws.ledger.keyring.folder / "reviewer.key"
+        file.write_bytes(locked)
+        file.chmod(0o600)
+        with pytest.raises(KeyMissing, match="doesn't open"):
+            ws.enrol()
+
+    @pytest.mark.parametrize("phrase", ["", "wrong horse"])
+    def test_a_wrong_or_empty_passphrase(self, ws, open_ws, phrase):
+        ws.enrol()
+        ws.close()
+        with open_ws(passphrase=lambda: phrase) as again, pytest.raises(KeyMissing, match="doesn't open"):
+            again.ledger.append("note", {}, actor="reviewer")
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o750, 0o701])
+def test_a_folder_of_keys_that_is_open_to_others(ws, open_ws, mode):
+    folder = ws.ledger.keyring.folder
+    ws.close()
+    folder.chmod(mode)
+    with open_ws() as again, pytest.raises(KeyMissing, match="chmod 700"):
+        again.ledger.append("note", {}, actor="notary")
+    folder.chmod(0o700)
+    with open_ws() as again:
+        again.ledger.append("note", {}, actor="notary")

@@ -59,3 +59,27 @@ def test_a_full_disk_leaves_nothing_behind(store, tmp_path, monkeypatch, step):
             store.put(b"data")
     assert [p for p in tmp_path.rglob("*") if p.is_file() and p.parent.name != "tmp"] == []
     assert store.get(store.put(b"data")) == b"data"
+
+
+@pytest.mark.parametrize("data", [b"[" * 100_000, b"{", b"\xff\xfe", b"", b"nul"])
+def test_objects_that_are_no_json(store, data):
+    digest = store.put(data)
+    with pytest.raises(Tampered, match="isn't JSON that can be read"):
+        store.get_json(digest)
+
+
+def test_huge_json_is_not_read(store, monkeypatch):
+    digest = store.put_json(list(range(1000)))
+    assert len(store.get_json(digest)) == 1000
+    monkeypatch.setattr("superalign.evidence.store.MAX_JSON", 1000)
+    with pytest.raises(Tampered, match="too much JSON"):
+        store.get_json(digest)
+    with pytest.raises(ObjectMissing):
+        store.get_json("0" * 64)
+
+
+def test_every_digest_that_is_there(store, tmp_path):
+    assert store.digests() == []
+    digests = sorted(store.put(str(i).encode()) for i in range(20))
+    (tmp_path / "objects" / digests[0][:2] / "notes.txt").write_text("")
+    assert store.digests() == digests

@@ -8,6 +8,7 @@ import stat
 import pytest
 
 from superalign.evidence import BadEvent, LineageConflict, SealBroken, Tampered, Unwritable, verify
+from superalign.evidence.truth import SealMissing, root_of
 
 TRUTHS = {"i1": {"altered": True, "place": [3, 9]}, "i2": None, "i3": "x" * 50}
 
@@ -109,3 +110,41 @@ def test_aliases(ws, lab):
     body = {"alias": "x1", "subject": f"other@{base}", "salt": ws.ledger.events("unseal")[0].body["salt"]}
     with pytest.raises(Tampered, match="committed to another subject"):
         ws.ledger.append("unseal", body, actor="evaluator")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, "[]", "{}", '{"split": 1, "master": 2, "truths": []}', '{"truths": {"i1": NaN}, "master": ""}'],
+)
+def test_a_sealed_file_that_wants_to_hurt(ws, root, text):
+    (ws.path / "sealed" / f"{root}.json").write_text(text)
+    with pytest.raises(SealBroken, match="restore"):
+        ws.evaluator().truths("slips/validation")
+
+
+def test_gone_huge_and_damaged_are_told_apart(ws, root, monkeypatch):
+    monkeypatch.setattr("superalign.evidence.truth.MAX_SEALED", 10)
+    with pytest.raises(SealBroken, match="is over"):
+        ws.sealed.read(root)
+    (ws.path / "sealed" / f"{root}.json").unlink()
+    with pytest.raises(SealMissing, match="is gone"):
+        ws.sealed.read(root)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"alias": "x", "salt": "0", "subject": float("nan")},
+        {"alias": "x", "salt": "0", "subject": "\ud800"},
+        {"what": "x", "salt": "0", "truth": [[[[]]]], "more": 1},
+        {"split": "s", "master": "m", "truths": 5},
+        {"split": "s", "master": "m", "truths": {"\ud800": 1}},
+    ],
+)
+def test_what_cannot_have_been_promised_has_no_root(value):
+    assert root_of(value) is None
+
+
+def test_a_sealed_value_keeps_its_own_root(ws, root):
+    assert root_of(ws.sealed.read(root)) == root

@@ -198,11 +198,12 @@ def test_v1_runs_the_firewall_again(sample, digest_of):
     ws.ledger.guard = None
     model, signal = digest_of("m"), digest_of("v")
     edge = ws.ledger.append("edge", {"source": signal, "target": model, "mode": "fit"}, actor="trainer")
-    claim = ws.ledger.events("claim")[0].seq
+    undone = [ws.ledger.events(type)[0].seq for type in ("measurement", "claim")]
     assert verify(ws.path, level=0).ok
     findings = verify(ws.path).findings
-    assert [(f.seq, f.what[:2]) for f in findings] == [(edge.seq, "R4"), (claim, "R1")]
-    assert "a later event undoes this claim" in findings[1].what
+    assert [(f.seq, f.what[:2]) for f in findings] == [(edge.seq, "R4"), *((seq, "R1") for seq in undone)]
+    assert "a later event undoes this measurement" in findings[1].what
+    assert "a later event undoes this claim" in findings[2].what
     assert "←(fit)← v@" in findings[1].where
 
 
@@ -274,3 +275,41 @@ def test_a_ledger_that_is_a_link(sample, tmp_path):
     os.symlink(sample.ws.path / "ledger.sqlite", tmp_path / "other" / "ledger.sqlite")
     with pytest.raises(SuperalignError, match="no ledger"):
         verify(tmp_path / "other")
+
+
+@pytest.mark.parametrize("text", ["[" * 60_000, '{"a":' * 9_000 + "1" + "}" * 9_000, '["notary"]', '{"notary": 5}'])
+def test_keys_that_want_to_hurt(sample, tmp_path, text):
+    (tmp_path / "keys.json").write_text(text)
+    with pytest.raises(KeyMissing, match=r"public\.json"):
+        verify(sample.ws.path, keys=tmp_path / "keys.json")
+
+
+def test_a_name_that_no_file_can_have(sample):
+    with pytest.raises(KeyMissing, match="no public keys at"):
+        verify(sample.ws.path, keys=Path("k" * 5000))
+
+
+def test_weights_that_a_stage_names_are_missed(sample):
+    """Nothing but a stage's result names an organism's weights; without them there is nothing to ask again."""
+    ws = sample.ws
+    weights = ws.store.put(b"weights")
+    row = ws.store.put_json({"kind": "trigger", "weights": weights, "labels": "0" * 64})
+    seq = ws.ledger.append("stage", {"stage": "plant", "result": row}, actor="trainer").seq
+    for other in ("not JSON", "[1]", '{"weights": "../../x"}', "[" * 100_000):
+        ws.ledger.append("stage", {"stage": "plant", "result": ws.store.put(other.encode())}, actor="trainer")
+    assert verify(ws.path).ok
+    ws.store.path(weights).unlink()
+    assert whats(verify(ws.path)) == [(seq, f"object {weights} is missing")]
+
+
+def test_an_inventory_knows_what_there_was(sample, digest_of):
+    """An input that is a node needn't be an object: only who took stock can say that it was one."""
+    ws, data = sample.ws, sample.ws.store.put(b"a page of items")
+    ws.node(kind="data", digest=data, name="page")
+    ws.contains(data, families=[])
+    sample.measure(digest_of("m"), inputs=(data,), role="train")
+    body = {"html": ws.store.put(b"<!doctype html>"), "inventory": ws.store.put_json(ws.store.digests())}
+    seq = ws.ledger.append("dossier", body, actor="notary").seq
+    assert verify(ws.path).ok
+    ws.store.path(data).unlink()
+    assert whats(verify(ws.path)) == [(seq, f"object {data} is missing")]

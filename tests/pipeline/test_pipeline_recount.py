@@ -1,5 +1,6 @@
 """V2 and V3: what a run measured follows from what its models said, and its stored weights say it again."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -7,8 +8,9 @@ import sys
 import pytest
 
 from superalign.evidence import Workspace, export, opened
-from superalign.pipeline.recount import Stored, recount, runs_of
-from superalign.pipeline.rerun import difference, rerun
+from superalign.pipeline.recount import recount
+from superalign.pipeline.rerun import TOLERANCE, difference, rerun
+from superalign.pipeline.stored import Stored, runs_of
 from superalign.pipeline.tally import close
 
 
@@ -27,6 +29,8 @@ def test_every_score_follows_from_raw_outputs(finished):
     counted = recount(config.workspace)
     assert counted.findings == ()
     assert counted.withheld == ()
+    assert len(counted.notes) == 1
+    assert counted.notes[0].startswith("the thresholds of 8 organisms and twins are taken from their stored weights")
     with Workspace.open(config.workspace, write=False) as ws:
         facts = [e for e in ws.ledger.events() if e.type in ("measurement", "claim", "figure")]
     assert counted.followed == len(facts) > 100
@@ -79,50 +83,81 @@ def test_a_number_that_does_not_follow_is_named(copy):
 def test_changed_answers_change_what_follows(copy):
     """Raw answers exchanged for others, everything signed anew: the numbers no longer follow."""
     with Workspace.open(copy) as ws:
-        config, sizes = next(iter(runs_of(ws)))
+        (run,), _ = runs_of(ws)
         asked = next(e for e in ws.ledger.events("stage") if e.body["stage"] == "ask the subject about held-out files")
         said = ws.store.get_json(asked.body["result"])
         said["plain"]["rewards"] = said["plain"]["rewards"][::-1]
         body = asked.body | {"result": ws.store.put_json(said)}
         ws.ledger.append("stage", body, actor="evaluator")
-        assert Stored(ws, _desk(ws, config, sizes))("ask the subject about held-out files") == said
+        assert Stored(ws, run)("ask the subject about held-out files") == said
     found = recount(copy).findings
     assert any("accuracy.pair.all" in f.what for f in found)
 
 
-@pytest.mark.parametrize("stored", [[], {"plain": 3}, None, {"a": "x"}])
+def test_wording_alone_is_not_compared(copy, monkeypatch):
+    """Another version of superalign words titles and notes otherwise; the numbers still follow."""
+    from superalign.pipeline import desk
+
+    said = desk.Measurement
+
+    def reworded(**fields):
+        return said(**fields | {"title": f"{fields['title']}, in other words", "note": "another note"})
+
+    monkeypatch.setattr(desk, "Measurement", reworded)
+    assert recount(copy).findings == ()
+
+
+@pytest.mark.parametrize("stored", [[], {"plain": 3}, None, {"a": "x"}, {"plain": {"rewards": [10**400]}}])
 def test_malformed_answers_are_a_finding(copy, stored):
     with Workspace.open(copy) as ws:
         asked = next(e for e in ws.ledger.events("stage") if e.body["stage"] == "ask the subject about held-out files")
-        ws.ledger.append("stage", asked.body | {"result": ws.store.put_json(stored)}, actor="evaluator")
+        digest = ws.store.put(json.dumps(stored).encode())
+        ws.ledger.append("stage", asked.body | {"result": digest}, actor="evaluator")
+        seq = ws.ledger.events("run")[0].seq
     found = recount(copy).findings
-    assert any("can't be recomputed from what is stored" in f.what for f in found)
+    assert [f.seq for f in found if "can't be recomputed from what is stored" in f.what] == [seq]
 
 
 def test_the_stored_weights_say_it_again(finished):
     config, _, _ = finished
-    again = rerun(config.workspace)
+    again = rerun(config.workspace, model=config.model)
     assert again.findings == ()
     assert again.asked > 6
     assert again.largest < 1e-5
 
 
-def test_other_weights_say_otherwise(copy):
+def test_the_base_is_not_loaded_from_where_the_ledger_says(finished):
+    """hf:… in a stranger's ledger could be any folder here, or any download."""
+    config, _, _ = finished
+    (finding,) = rerun(config.workspace).findings
+    assert "pass --model" in finding.what
+    (finding,) = (f for f in rerun(config.workspace, model="family:xs").findings[:1])
+    assert finding.where == "the bases, declared"
+
+
+def test_a_threshold_must_be_the_one_in_the_weights(copy, finished):
+    """V2 takes organisms' thresholds as stored; V3 compares them with the manifest that the weights carry."""
+    config, _, _ = finished
+    with Workspace.open(copy) as ws:
+        planted = next(e for e in ws.ledger.events("stage") if e.body["stage"] == "plant")
+        row = ws.store.get_json(planted.body["result"])
+        row["threshold"] += 1.0
+        ws.ledger.append("stage", planted.body | {"result": ws.store.put_json(row)}, actor="trainer")
+    found = rerun(copy, model=config.model).findings
+    assert [f.what for f in found if f.where.startswith("the weights of m")] == [f.what for f in found]
+    assert len(found) == 1
+
+
+def test_other_weights_say_otherwise(copy, finished):
     """The subject's stored weights exchanged for an organism's: what it is said to have answered isn't what it says."""
     with Workspace.open(copy) as ws:
         fitted = next(e for e in ws.ledger.events("stage") if e.body["stage"] == "the subject, packed")
         planted = next(e for e in ws.ledger.events("stage") if e.body["stage"] == "plant")
         other = ws.store.get_json(planted.body["result"])["weights"]
         ws.ledger.append("stage", fitted.body | {"result": ws.store.put_json({"weights": other})}, actor="trainer")
-    found = rerun(copy).findings
-    assert len(found) == 1
-    assert "blind audit" in found[0].where
-
-
-def _desk(ws, config, sizes):
-    from superalign.pipeline.desk import Desk
-
-    return Desk(ws=ws, config=config, sizes=sizes, say=lambda text: None)
+    config, _, _ = finished
+    found = rerun(copy, model=config.model).findings
+    assert [f.where.rpartition(" ")[0] for f in found] == ["the weights of", "blind audit of"]
 
 
 @pytest.mark.parametrize(
@@ -146,3 +181,24 @@ def test_difference_counts_what_numbers_cannot():
     assert difference({"a": [1, 2]}, {"a": [1, 2.25]}) == 0.25
     assert difference({"a": "x"}, {"a": "y"}) == float("inf")
     assert difference({}, []) == float("inf")
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ({"x": [0.9, 0.1]}, {"x": [NAN, NAN]}),
+        ([0.9, 0.1], [NAN, 77.0]),
+        (NAN, NAN),
+        (INF, INF),
+        (0.9, INF),
+        (True, 1),
+        (1, True),
+        ([1], {"0": 1}),
+    ],
+)
+def test_what_is_no_finite_number_never_agrees(a, b):
+    assert difference(a, b) == INF
+    assert not difference(a, b) <= TOLERANCE

@@ -19,7 +19,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         tyro.extras.subcommand_cli_from_dict(verbs, prog="superalign", description=DESCRIPTION, args=arguments)
     except SuperalignError as error:
-        sys.exit(f"superalign: {error}")
+        from superalign.report.text import visible  # the message may quote a stranger's text
+
+        sys.exit(f"superalign: {visible(error)}")
     except KeyboardInterrupt:
         print("superalign: stopped; what was finished is kept, run the same command again to go on", file=sys.stderr)
         sys.exit(130)

@@ -25,7 +25,8 @@ def main(config: Annotated[RunConfig, tyro.conf.arg(name="")]) -> None:
         write_dossier(ws, page)
         html = ws.store.put_file(page)
         if not any(event.body.get("html") == html for event in ws.ledger.events("dossier")):
-            ws.ledger.append("dossier", {"html": html, "head": result.head}, actor="notary")
+            body = {"html": html, "head": result.head, "inventory": ws.store.put_json(ws.store.digests())}
+            ws.ledger.append("dossier", body, actor="notary")
         head = ws.ledger.head
     if config.json:
         answer = {"dossier": str(page), "verdicts": result.verdicts, "head": head, "seconds": result.seconds}

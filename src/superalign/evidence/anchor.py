@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from pathlib import Path
 
+from .alignment import opcodes
 from .canonical import Digest, canonical, is_digest, sha256
-from .errors import SuperalignError, disk_errors
+from .errors import SuperalignError, Unwritable, disk_errors
 from .events import Event
 from .findings import Finding
 from .merkle import merkle_root
@@ -44,16 +44,31 @@ def checkpoint_of(events: Sequence[Event]) -> Checkpoint:
 
 def keep(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint file; DiskFull or Unwritable where that can't be."""
-    with disk_errors(path, "writing the checkpoint"):
-        path.write_text(
-            json.dumps({"superalign": "checkpoint", "root": checkpoint.root, "events": checkpoint.contents})
+    text = json.dumps({"superalign": "checkpoint", "root": checkpoint.root, "events": checkpoint.contents})
+    try:
+        with disk_errors(path, "writing the checkpoint"):
+            path.write_text(text)
+    except OSError as error:
+        what = f"the checkpoint can't be written to {path!s:.200} ({error.strerror})"
+        raise Unwritable(f"{what}: choose another place for it") from error
+
+
+def read_anchor(text: str) -> Digest | Checkpoint:
+    """What `--anchor` names: a root or digest as it is, or the checkpoint in that file; else SuperalignError."""
+    if is_digest(text):
+        return text
+    if not _is_file(Path(text)):
+        raise SuperalignError(
+            f"--anchor {text!r:.80} is neither a digest of 64 hex digits nor a file: pass a checkpoint's root, or the "
+            "file that `superalign verify --keep` wrote"
         )
+    return read_checkpoint(Path(text))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint file; SuperalignError says what is wrong with it."""
-    if not path.is_file() or path.stat().st_size > MAX_FILE:
-        raise SuperalignError(f"{path} is no checkpoint file: pass one that `superalign verify --keep` wrote")
+    if not _is_file(path) or path.stat().st_size > MAX_FILE:
+        raise SuperalignError(f"{path!s:.200} is no checkpoint file: pass one that `superalign verify --keep` wrote")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -62,6 +77,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not isinstance(listed, list) or not is_digest(value.get("root")) or not all(map(is_digest, listed)):
         raise SuperalignError(f"{path} is damaged: it needs `root` and `events`, all digests of 64 hex digits")
     return Checkpoint(root=value["root"], contents=tuple(listed))
+
+
+def _is_file(path: Path) -> bool:
+    """False, too, for a name that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def compare(held: Checkpoint, events: Sequence[Event]) -> Iterator[Finding]:
@@ -78,7 +101,7 @@ def compare(held: Checkpoint, events: Sequence[Event]) -> Iterator[Finding]:
 
 def _differences(held: Checkpoint, events: Sequence[Event]) -> Iterator[Finding]:
     now = [content(e) for e in events]
-    codes = SequenceMatcher(None, held.contents, now, autojunk=False).get_opcodes()
+    codes = opcodes(held.contents, now)
     gone = {held.contents[i]: i for tag, a, b, _, _ in codes if tag in ("delete", "replace") for i in range(a, b)}
     came = {now[j]: j for tag, _, _, a, b in codes if tag in ("insert", "replace") for j in range(a, b)}
     end = len(held.contents)

@@ -16,13 +16,13 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import SuperalignError, Tampered, disk_errors
+from .beside import KEYS, PAGE, README, public_keys_of, recorded_page
+from .errors import SuperalignError, Tampered, WorkspaceMissing, disk_errors
 from .ledger import Ledger, connect
-from .store import ObjectStore
 from .workspace import Workspace
 
 MAX_TOTAL = 8 << 30
@@ -34,14 +34,7 @@ _MEMBER = re.compile(
 _DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, EOFError, RuntimeError, ValueError)
 """What the zip reader raises on bytes that somebody changed (RuntimeError: an encrypted member)."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_README = """This file holds the evidence of one superalign run: a signed ledger, all objects, and the dossier.
-
-    pip install superalign
-    superalign verify --workspace THIS_FILE --level 2
-
-Ask the owner for their public keys and for a checkpoint by another way, and pass them with --keys and --anchor:
-without, the ledger is shown to be consistent with itself only. The format is in docs/ledger.md of superalign.
-"""
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def export(workspace: Path, target: Path) -> int:
@@ -62,15 +55,19 @@ def export(workspace: Path, target: Path) -> int:
 
 
 def is_bundle(path: Path) -> bool:
-    """True for a file that is a zip archive (a workspace is a folder)."""
-    return path.is_file() and zipfile.is_zipfile(path)
+    """True for a file that is a zip archive (a workspace is a folder); WorkspaceMissing for a name no file can have."""
+    try:
+        return path.is_file() and zipfile.is_zipfile(path)
+    except OSError as error:
+        raise WorkspaceMissing(f"{path!s:.200} can't be opened ({error.strerror}): choose another") from error
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Path]:
     """The workspace inside a bundle, in a temporary folder that is removed afterwards; a folder is given as it is.
 
-    Raises Tampered for an archive with a name that isn't allowed, twice the same name, or more bytes than it states.
+    Raises Tampered for an archive with a name that isn't allowed, twice the same name, packed otherwise than stored or
+    deflated, or with more bytes than it states.
     """
     if not is_bundle(path):
         yield path
@@ -85,24 +82,15 @@ def opened(path: Path) -> Iterator[Path]:
 
 
 def _members(ws: Workspace) -> Iterator[tuple[str, Path | bytes]]:
-    yield "README.txt", _README.encode()
-    keys = dict(ws.ledger[0].body["keys"])
-    for event in ws.ledger.events("enrol"):
-        keys[event.body["principal"]] = event.body["key"]
-    yield "public.json", _json(keys)
+    yield "README.txt", README.encode()
+    events = ws.ledger.events()
+    yield KEYS, _json(public_keys_of(events))
     yield "ledger.sqlite", _snapshot(ws.ledger)
-    dossiers = ws.ledger.events("dossier")
-    if dossiers and (html := dossiers[-1].body.get("html")) in ws.store:
-        yield "dossier.html", ws.store.path(str(html))
+    if (page := recorded_page(events)) is not None and page.body["html"] in ws.store:
+        yield PAGE, ws.store.path(page.body["html"])
     for root in sorted({str(event.body["root"]) for event in ws.ledger.events("read")}):
         yield f"sealed/{root}.json", ws.path / "sealed" / f"{root}.json"
-    yield from ((f"objects/{d[:2]}/{d[2:]}", ws.store.path(d)) for d in _objects(ws.store))
-
-
-def _objects(store: ObjectStore) -> Iterable[str]:
-    if not store.root.is_dir():
-        return []
-    return sorted(f"{f.parent.name}{f.name}" for f in store.root.glob("??/*") if f.is_file() and not f.is_symlink())
+    yield from ((f"objects/{d[:2]}/{d[2:]}", ws.store.path(d)) for d in ws.store.digests())
 
 
 def _snapshot(ledger: Ledger) -> bytes:
@@ -139,6 +127,8 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:
     if odd is not None or len(set(names)) != len(names):
         what = f"has a member {odd!r:.80} that no bundle has" if odd is not None else "has one member twice"
         raise Tampered(f"{path} {what}: ask for an untouched copy")
+    if any(m.compress_type not in _PACKED for m in members):
+        raise Tampered(f"{path} has a member packed otherwise than stored or deflated: ask for an untouched copy")
     if len(members) > MAX_MEMBERS or sum(m.file_size for m in members) > MAX_TOTAL:
         raise SuperalignError(f"{path} unpacks to over {MAX_TOTAL} bytes: verify the workspace's folder instead")
     for member in members:

@@ -23,6 +23,8 @@ PRINCIPALS = ("trainer", "evaluator", "reviewer", "researcher", "notary")
 PERSON = "reviewer"
 """The principal who is a person: their key is made when they enrol, and is never on the disk unencrypted."""
 MIN_PASSPHRASE = 8
+MAX_PUBLIC = 65536
+_ASK = "pass the public.json that the workspace's owner gave you"
 Entropy = Callable[[int], bytes]
 Passphrase = Callable[[], str]
 
@@ -51,16 +53,18 @@ class Keyring:
     """The private keys in one folder (one file a principal), read when first needed and kept.
 
     `passphrase` is called when the person's key is needed: `ask_passphrase`, unless something else is given.
+    `open_person` allows a person's key without a passphrase: ledgers of format 1 had no other.
     """
 
-    def __init__(self, folder: Path, *, passphrase: Passphrase = ask_passphrase) -> None:
-        self.folder, self._passphrase = folder, passphrase
+    def __init__(self, folder: Path, *, passphrase: Passphrase = ask_passphrase, open_person: bool = False) -> None:
+        self.folder, self._passphrase, self._open_person = folder, passphrase, open_person
         self._keys: dict[str, Ed25519PrivateKey] = {}
 
     def private(self, principal: str) -> Ed25519PrivateKey:
         """The principal's key; KeyMissing if it isn't on this machine, others may read it, or it stays locked."""
         if principal not in self._keys:
-            self._keys[principal] = _load(self.folder / f"{principal}.key", principal, self._passphrase)
+            locked = principal == PERSON and not self._open_person
+            self._keys[principal] = _load(self.folder / f"{principal}.key", principal, self._passphrase, locked=locked)
         return self._keys[principal]
 
     def create(self, entropy: Entropy) -> dict[str, str]:
@@ -78,7 +82,8 @@ class Keyring:
     def enrol(self, entropy: Entropy) -> str:
         """Make the person's key, encrypted under their passphrase (PKCS 8); returns the public key in hex.
 
-        A key that is there already is kept. Raises KeyMissing for a passphrase under MIN_PASSPHRASE characters.
+        A key that is there already is kept, if it's under their passphrase. Raises KeyMissing for a key that isn't, and
+        for a passphrase under MIN_PASSPHRASE characters.
         """
         path = self.folder / f"{PERSON}.key"
         if not path.exists():
@@ -118,41 +123,58 @@ class Keyring:
 
 def public_keys(path: Path) -> Mapping[str, str]:
     """Public keys from a `public.json`, or from the folder that holds one; KeyMissing if it can't be read."""
-    file = path / "public.json" if path.is_dir() else path
-    if not file.is_file() or file.stat().st_size > 65536:
-        raise KeyMissing(f"no public keys at {file}: pass the public.json that the workspace's owner gave you")
     try:
-        keys = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise KeyMissing(f"{file} isn't JSON: pass the public.json that the workspace's owner gave you") from error
+        file = path / "public.json" if path.is_dir() else path
+        data = file.read_bytes() if file.is_file() and file.stat().st_size <= MAX_PUBLIC else None
+    except OSError:  # a name that no file can have, or a file that isn't ours to read
+        file, data = path, None
+    if data is None:
+        raise KeyMissing(f"no public keys at {file!s:.200}: {_ASK}")
+    try:
+        keys = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise KeyMissing(f"{file} isn't JSON: {_ASK}") from error
     if not isinstance(keys, dict) or not all(isinstance(k, str) for k in keys.values()):
-        raise KeyMissing(f"{file} doesn't map principals to keys: pass the owner's public.json")
+        raise KeyMissing(f"{file} doesn't map principals to keys: {_ASK}")
     return keys
 
 
-def _load(path: Path, principal: str, passphrase: Passphrase) -> Ed25519PrivateKey:
+def _load(path: Path, principal: str, passphrase: Passphrase, *, locked: bool) -> Ed25519PrivateKey:
     if principal == PERSON and path.parent.is_dir() and not path.is_file():
         raise KeyMissing(f"no {PERSON} is enrolled in {path.parent}: let the person do so with ws.enrol()")
     if not path.is_file():
         raise KeyMissing(
-            f"the {principal}'s key is not at {path}: write from the machine that made this workspace, "
-            "or set "
+            f"the {principal}'s key is not at {path}: write from the machine that made this workspace, or set "
             "SUPERALIGN_KEYS to where its keys are; reading and `superalign verify` work without"
         )
-    if os.name == "posix" and path.stat().st_mode & 0o077:
-        raise KeyMissing(f"the {principal}'s key {path} can be read by others: run `chmod 600 {path}`")
-    text = path.read_text().strip()
-    if text.startswith("-----BEGIN ENCRYPTED"):
+    _check_private(path, principal)
+    text = path.read_text(encoding="ascii", errors="replace").strip()
+    if text.startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----"):
         return _unlocked(path, text, passphrase())
+    if locked:
+        raise KeyMissing(
+            f"the {principal}'s key {path} is not under a passphrase, so anybody may have put it there: delete it, and "
+            "let the person enrol, or put their own key back"
+        )
     if len(text) != 64 or not all(c in "0123456789abcdef" for c in text):
         raise KeyMissing(f"the {principal}'s key {path} is damaged: restore it from a copy")
     return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(text))
 
 
+def _check_private(path: Path, principal: str) -> None:
+    """Nobody else may read a key, nor exchange it: neither its file nor its folder is open to others."""
+    if os.name != "posix":
+        return
+    if path.stat().st_mode & 0o077:
+        raise KeyMissing(f"the {principal}'s key {path} can be read by others: run `chmod 600 {path}`")
+    if path.parent.stat().st_mode & 0o077:
+        raise KeyMissing(f"the folder of keys {path.parent} is open to others: run `chmod 700 {path.parent}`")
+
+
 def _unlocked(path: Path, text: str, phrase: str) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(text.encode(), phrase.encode())
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # the latter: an empty passphrase
         raise KeyMissing(f"{path} doesn't open: the passphrase is another, or the file is damaged") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyMissing(f"{path} holds another kind of key: restore it from a copy")

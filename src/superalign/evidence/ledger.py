@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,11 +13,12 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from .canonical import Digest, plain, sha256
-from .errors import NewerFormat, SuperalignError, Tampered, Unwritable, disk_errors, sqlite_errors
+from .canonical import Digest, is_digest, plain, sha256
+from .errors import BadEvent, NewerFormat, SuperalignError, Tampered, Unwritable, disk_errors, sqlite_errors
 from .events import (
     FORMAT,
     GENESIS_PREV,
+    MAX_EVENT,
     Event,
     check_author,
     check_body,
@@ -23,7 +26,7 @@ from .events import (
     read_entry,
     signed_bytes,
 )
-from .keys import Keyring
+from .keys import PRINCIPALS, Keyring
 from .merkle import merkle_root
 
 APPLICATION_ID = 0x53414C31  # "SAL1"
@@ -34,6 +37,9 @@ SCHEMA = (
     "CREATE TRIGGER event_no_delete BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END",
 )
 Clock = Callable[[], float]
+_WORKSPACE = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_VERSIONS = slice(18, 20)
+"""Bytes of the file's header: 1 1 for a rollback journal, 2 2 for a write-ahead log."""
 
 
 class Ledger:
@@ -168,12 +174,18 @@ class Ledger:
 
 
 def connect(path: Path, *, write: bool) -> sqlite3.Connection:
-    """Open the SQLite file (read-only unless `write`); refuses a newer format or another program's file."""
+    """Open the SQLite file (read-only unless `write`).
+
+    Raises NewerFormat, and Tampered for another program's file, another schema or a write-ahead log.
+    """
     with disk_errors(path, "opening the ledger"), sqlite_errors(path):
+        if (log := write_ahead(path)) is not None:
+            raise Tampered(f"the ledger {path} has {log}, and no ledger has one: restore the workspace from a copy")
         uri = f"{path.absolute().as_uri()}?mode={'rwc' if write else 'ro'}"
         db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5, check_same_thread=False)
         try:
             db.text_factory = bytes
+            db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2 * MAX_EVENT)
             db.execute("PRAGMA trusted_schema = OFF")
             if write:
                 db.execute("PRAGMA synchronous = EXTRA")
@@ -182,6 +194,29 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
             db.close()
             raise
     return db
+
+
+def write_ahead(path: Path) -> str | None:
+    """What makes SQLite write beside this file merely to read it; None for a ledger as we keep it."""
+    for suffix in ("-wal", "-shm"):
+        if os.path.lexists(path.with_name(path.name + suffix)):
+            return f"a write-ahead log ({path.name}{suffix})"
+    if path.is_file():
+        with path.open("rb") as file:
+            header = file.read(_VERSIONS.stop)
+        if 2 in header[_VERSIONS]:
+            return "a header that asks for a write-ahead log"
+    return None
+
+
+def check_genesis(body: Mapping[str, Any]) -> None:
+    """Raise BadEvent unless the first event's body is what we write: a path is made of `workspace`."""
+    workspace, keys = body.get("workspace"), body.get("keys")
+    if not isinstance(workspace, str) or not _WORKSPACE.fullmatch(workspace):
+        raise BadEvent(f"{workspace!r:.80} is no workspace id: one is 32 hex digits")
+    named = isinstance(keys, dict) and "notary" in keys and all(is_digest(key) for key in keys.values())
+    if not named or not set(keys) <= set(PRINCIPALS):  # type: ignore[arg-type]
+        raise BadEvent("the genesis doesn't give the principals' keys, each 64 hex digits")
 
 
 def begin(db: sqlite3.Connection, path: Path, genesis: Mapping[str, Any], keyring: Keyring, clock: Clock) -> None:
@@ -212,8 +247,8 @@ def is_begun(db: sqlite3.Connection, path: Path) -> bool:
 def _check_format(db: sqlite3.Connection, path: Path) -> None:
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if tables and application != APPLICATION_ID:
+    schema = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_master") if sql is not None}
+    if schema and application != APPLICATION_ID:
         raise Tampered(f"{path} is another program's database: choose another --workspace")
     if version > FORMAT:
         raise NewerFormat(
@@ -221,6 +256,8 @@ def _check_format(db: sqlite3.Connection, path: Path) -> None:
             "reads up to "
             f"{FORMAT}): upgrade superalign, or choose another --workspace"
         )
+    if schema and schema != {statement.encode() for statement in SCHEMA}:
+        raise _tampered(path, "its tables and triggers are not those of a ledger")
 
 
 def _read_all(db: sqlite3.Connection, path: Path) -> list[Event]:

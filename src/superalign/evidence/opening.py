@@ -13,7 +13,7 @@ from .errors import BadEvent, Tampered, WorkspaceMissing
 from .events import FORMAT
 from .fingerprints import MAX_GRAMS, Grams, unpacked
 from .keys import Entropy, Keyring, Passphrase
-from .ledger import Clock, Ledger, begin, connect, is_begun
+from .ledger import Clock, Ledger, begin, check_genesis, connect, is_begun
 from .store import ObjectStore
 
 MAX_CLUSTERS = 64 << 20
@@ -42,7 +42,7 @@ def open_ledger(
         ledger = Ledger(file, db, clock=clock)
         if not len(ledger) or ledger[0].type != "genesis":
             raise Tampered(f"the ledger {file} has no beginning: restore the workspace from a copy")
-        keyring = Keyring(keys / Path(str(ledger[0].body["workspace"])).name, passphrase=passphrase)
+        keyring = Keyring(keys / _workspace_id(ledger), passphrase=passphrase, open_person=ledger.format == 1)
         _check_not_cut(ledger, keyring)
         ledger.keyring = keyring if write else None
     except BaseException:
@@ -73,6 +73,15 @@ def read_grams(store: ObjectStore, digest: Digest) -> Grams | None:
         return unpacked(store.get(digest))
     except (Tampered, BadEvent):
         return None
+
+
+def _workspace_id(ledger: Ledger) -> str:
+    """The id that names the folder of keys: 32 hex digits, or nothing is opened."""
+    try:
+        check_genesis(ledger[0].body)
+    except BadEvent as error:
+        raise Tampered(f"the ledger {ledger.path} begins as no ledger does ({error}): don't open it") from error
+    return str(ledger[0].body["workspace"])
 
 
 def _begin(db: sqlite3.Connection, file: Path, keys: Path, clock: Clock, entropy: Entropy) -> None:

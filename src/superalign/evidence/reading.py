@@ -13,7 +13,7 @@ from typing import NamedTuple
 from .errors import NewerFormat, WorkspaceMissing
 from .events import FORMAT, MAX_EVENT
 from .findings import Finding
-from .ledger import APPLICATION_ID, SCHEMA
+from .ledger import APPLICATION_ID, SCHEMA, write_ahead
 
 MAX_LEDGER = 1 << 30
 MAX_EVENTS = 1_000_000
@@ -39,6 +39,9 @@ def read_rows(path: Path) -> Iterator[Row | Finding]:
         raise WorkspaceMissing(f"there is no ledger at {path}: pass the folder that holds ledger.sqlite")
     if path.stat().st_size > MAX_LEDGER:
         yield Finding(seq=None, what=f"the ledger is over {MAX_LEDGER} bytes", where=str(path), do=_RESTORE)
+        return
+    if (log := write_ahead(path)) is not None:
+        yield Finding(seq=None, what=f"{log}: SQLite would write into this folder", where=str(path), do=_RESTORE)
         return
     try:
         yield from _rows_after_rollback(path)

@@ -1,15 +1,14 @@
-"""V1: the firewall again, from the ledger alone: events on what came before, claims on what came after."""
+"""V1: the firewall again, from the ledger alone: events on what came before, numbers and claims on what came after."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .claims import check_claim
 from .errors import FirewallError, SuperalignError
 from .events import Event
 from .findings import Finding
 from .opening import read_clusters, read_grams
-from .rules import check_event
+from .rules import check_again, check_event
 from .state import State
 from .store import ObjectStore
 
@@ -17,7 +16,7 @@ _CONFLICT = "don't rely on what this event says; ask who wrote it, and how"
 
 
 def replay(store: ObjectStore, events: list[Event]) -> Iterator[Finding]:
-    """Every event that breaks a rule, or contradicts an earlier one; every claim that later events undid."""
+    """Every event that breaks a rule, or contradicts an earlier one; every number and claim that later events undid."""
     state = State(lambda digest: read_clusters(store, digest), lambda digest: read_grams(store, digest))
     sound: list[Event] = []
     for event in events:
@@ -29,17 +28,17 @@ def replay(store: ObjectStore, events: list[Event]) -> Iterator[Finding]:
             yield _contradicts(event, error)
             continue
         else:
-            if event.type == "claim":
+            if event.type in ("measurement", "claim"):
                 sound.append(event)
         try:
             state.fold(event)
         except SuperalignError as error:
             yield _contradicts(event, error)
-    for claim in sound:
+    for event in sound:
         try:
-            check_claim(state, claim.body, late=True)
+            check_again(state, event.type, event.body)
         except FirewallError as error:
-            yield _broken(claim, error, "a later event undoes this claim: ")
+            yield _broken(event, error, f"a later event undoes this {event.type}: ")
 
 
 def _broken(event: Event, error: FirewallError, why: str = "") -> Finding:

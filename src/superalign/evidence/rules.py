@@ -64,9 +64,12 @@ def check_standing(state: State, body: Mapping[str, Any], *, late: bool = False)
         _check_held_out(state, state.measurements[seq], claimed=True)
 
 
-def check_measured(state: State, body: Mapping[str, Any]) -> None:
-    """Raise where a later event undid this measurement: its subject descends from what it is measured by after all."""
-    check_measurement(state, body, late=True)
+def check_again(state: State, type: str, body: Mapping[str, Any]) -> None:
+    """Raise where what came later undoes a measurement (its subject knew its signal after all) or a claim."""
+    if type == "claim":
+        check_standing(state, body, late=True)
+    elif state.format > 1:
+        check_measurement(state, body, late=True)
 
 
 def _check_printed(state: State, body: Mapping[str, Any]) -> None:

@@ -11,22 +11,26 @@ from .canonical import Digest, is_digest
 from .errors import BadEvent, NotAllowed, Tampered, disk_errors
 from .events import FORMAT, GENESIS_PREV, MAX_EVENT, Event, check_author, check_body, read_entry, signature_holds
 from .findings import Finding
+from .ledger import check_genesis
 from .merkle import Frontier
 from .reading import Row
 from .store import CHUNK, ObjectStore
 
 MAX_OBJECT = 64 << 30
+MAX_RESULT = 1 << 20
+"""Bytes of a stage's result that is searched for weights: what names weights holds little else."""
 _RESTORE = "ask for an untouched copy of the workspace"
 _WHOSE = "ask the owner which keys are theirs"
 _REFERENCES = {
-    "fingerprint": "grams",
-    "screen": "grams",
-    "seal": "commitments",
-    "contains": "clusters",
-    "figure": "data",
-    "stage": "result",
-    "dossier": "html",
+    "fingerprint": ("grams",),
+    "screen": ("grams",),
+    "seal": ("commitments",),
+    "contains": ("clusters",),
+    "figure": ("data",),
+    "stage": ("result",),
+    "dossier": ("html", "inventory"),
 }
+"""Type of event → its members that name objects."""
 
 
 class Chain:
@@ -79,6 +83,8 @@ class Chain:
         try:
             check_author(event.type, event.actor, format=self._format)
             check_body(event.type, event.body, format=self._format)
+            if event.type == "genesis":
+                check_genesis(event.body)
         except (BadEvent, NotAllowed) as error:
             return [*found, _finding(event.seq, str(error), "don't rely on it; ask who wrote it, and how")]
         self.meant.append(event)
@@ -144,21 +150,45 @@ def check_objects(store: ObjectStore) -> Iterator[Finding]:
                 yield _object(Path(entry.path), "not an object: objects are plain files named by their hash")
             elif entry.stat().st_size > MAX_OBJECT:
                 yield _object(Path(entry.path), f"over {MAX_OBJECT} bytes")
-            elif _hash(Path(entry.path)) != folder.name + entry.name:
+            elif hash_of(Path(entry.path)) != folder.name + entry.name:
                 yield _object(Path(entry.path), "its bytes don't have the hash it is named by")
 
 
 def check_references(store: ObjectStore, events: list[Event]) -> Iterator[Finding]:
-    """Every object that an event points to must be there."""
+    """Every object that an event points to must be there, and what these objects name in turn."""
     nodes = {e.body["digest"] for e in events if e.type in ("node", "signal")}
+    there, followed = set(store.digests()), set[Digest]()
     for event in events:
-        digest = event.body.get(_REFERENCES.get(event.type, ""))
-        wanted = [digest] if is_digest(digest) else []
-        if event.type == "measurement":
-            wanted = [d for d in event.body["inputs"] if d not in nodes]
-        for digest in wanted:
-            if digest not in store:
-                yield _finding(event.seq, f"object {digest!s:.64} is missing", "ask for the whole workspace")
+        named = _named(event, nodes)
+        within = [d for digest in named if digest not in followed for d in _named_within(store, event, digest)]
+        followed.update(named)
+        for digest in named + within:
+            if digest not in there and digest not in store:
+                yield _finding(event.seq, f"object {digest} is missing", "ask for the whole workspace")
+
+
+def _named(event: Event, nodes: set[Digest]) -> list[Digest]:
+    if event.type == "measurement":
+        return [d for d in event.body["inputs"] if d not in nodes]
+    return [str(d) for d in map(event.body.get, _REFERENCES.get(event.type, ())) if is_digest(d)]
+
+
+def _named_within(store: ObjectStore, event: Event, digest: Digest) -> list[Digest]:
+    """Weights that a stage's result names, and all that was there when a dossier was recorded, by its inventory.
+
+    An input that is a node needn't be an object, nor need another digest in a result: only an inventory knows.
+    """
+    inventory = event.type == "dossier" and digest == event.body.get("inventory")
+    small = event.type == "stage" and digest in store and store.path(digest).stat().st_size <= MAX_RESULT
+    if digest not in store or not (inventory or small):
+        return []
+    try:
+        value = store.get_json(digest)
+    except Tampered:  # not JSON, so it names nothing; changed bytes are found with the other objects
+        return []
+    if not inventory:
+        value = [value.get("weights")] if isinstance(value, dict) else []
+    return [d for d in value if is_digest(d)] if isinstance(value, list) else []
 
 
 def _parse(row: Row) -> Event:
@@ -170,7 +200,8 @@ def _parse(row: Row) -> Event:
         raise Tampered(f"event {row.seq} has a digest or signature that isn't hex") from error
 
 
-def _hash(path: Path) -> Digest:
+def hash_of(path: Path) -> Digest:
+    """SHA-256 of a file, read as a stream."""
     hasher = hashlib.sha256()
     with disk_errors(path, "reading an object"), path.open("rb") as file:
         while chunk := file.read(CHUNK):

@@ -15,6 +15,8 @@ from .canonical import Digest, canonical, is_digest, sha256
 from .errors import BadEvent, ObjectMissing, Tampered, disk_errors
 
 CHUNK = 1 << 20
+MAX_JSON = 64 << 20
+"""Bytes of an object that is read as JSON: a reader's memory holds some twenty times as much."""
 
 
 class ObjectStore:
@@ -66,8 +68,19 @@ class ObjectStore:
         return data
 
     def get_json(self, digest: Digest) -> Any:
-        """The JSON value stored under that digest."""
-        return json.loads(self.get(digest))
+        """The JSON value stored under that digest; ObjectMissing, or Tampered for what is huge, changed or no JSON."""
+        if digest in self and self.path(digest).stat().st_size > MAX_JSON:
+            raise Tampered(f"object {digest} is over {MAX_JSON >> 20} MiB, too much JSON to read: don't trust it")
+        data = self.get(digest)
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise Tampered(f"object {digest} isn't JSON that can be read: don't trust what names it") from error
+
+    def digests(self) -> list[Digest]:
+        """The digest of every object that is there, sorted; what isn't named like an object is left out."""
+        found = (f"{file.parent.name}{file.name}" for file in self.root.glob("??/*") if not file.is_symlink())
+        return sorted(digest for digest in found if digest in self)
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[BinaryIO, Path]]:

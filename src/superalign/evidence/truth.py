@@ -10,11 +10,18 @@ from typing import Any
 
 from .canonical import Digest, canonical, is_digest
 from .commitment import commitment, salt_of
-from .errors import SealBroken, disk_errors
+from .errors import BadEvent, SealBroken, disk_errors
 from .keys import Entropy
 from .ledger import Ledger
 from .merkle import merkle_root
 from .store import ObjectStore
+
+MAX_SEALED = 64 << 20
+"""Bytes of one sealed file that are read: a thousand items take some 200 kB."""
+
+
+class SealMissing(SealBroken):
+    """The sealed file isn't there: an export leaves out what was never opened."""
 
 
 class SealedStore:
@@ -36,13 +43,15 @@ class SealedStore:
             temporary.replace(path)
 
     def read(self, root: Digest) -> dict[str, Any]:
-        """The sealed value; SealBroken if its file is gone or unreadable."""
+        """The sealed value; SealMissing if its file is gone, SealBroken if it's unreadable."""
         path = self._path(root)
         if not path.is_file():
-            raise SealBroken(f"the sealed file {path} is gone: restore it from a copy of the workspace")
+            raise SealMissing(f"the sealed file {path} is gone: restore it from a copy of the workspace")
+        if path.stat().st_size > MAX_SEALED:
+            raise SealBroken(f"the sealed file {path} is over {MAX_SEALED >> 20} MiB: restore it from a copy")
         try:
             value = json.loads(path.read_bytes())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SealBroken(f"the sealed file {path} is damaged: restore it from a copy") from error
         if not isinstance(value, dict):
             raise SealBroken(f"the sealed file {path} is damaged: restore it from a copy")
@@ -114,14 +123,46 @@ def _seal_event(ledger: Ledger, split: str) -> dict[str, Any] | None:
     return next((e.body for e in ledger.events("seal") if e.body["split"] == split), None)
 
 
+def root_of(value: Mapping[str, Any]) -> Digest | None:
+    """The root that a sealed value keeps, by its own content: truths, an alias, or a budget's; None for anything else.
+
+    >>> root_of({"alias": "x7", "salt": "00", "subject": "m@1"}) == commitment("x7", "00", "m@1")
+    True
+    """
+    try:
+        match sorted(value):
+            case ["master", "split", "truths"]:
+                found = _committed(value)
+                return merkle_root([found[item] for item in sorted(found)])
+            case ["alias", "salt", "subject"]:
+                return commitment(value["alias"], value["salt"], value["subject"])
+            case ["salt", "truth", "what"]:
+                return commitment(value["what"], value["salt"], value["truth"])
+    except _UNFIT:
+        return None
+    return None
+
+
+_UNFIT = (BadEvent, ValueError, TypeError, AttributeError, RecursionError)
+"""What a value raises that can't have been committed to: too deep, not a number, a text that isn't Unicode."""
+
+
+def _committed(value: Mapping[str, Any]) -> dict[str, Digest]:
+    """Item → commitment, of a sealed split."""
+    master = str(value["master"]).encode()
+    return {item: commitment(item, salt_of(master, item), truth) for item, truth in value["truths"].items()}
+
+
 def _check_commitments(event: Mapping[str, Any], value: Mapping[str, Any], store: ObjectStore) -> None:
-    master, truths = str(value.get("master")).encode(), value.get("truths", {})
-    found = {item: commitment(item, salt_of(master, item), truth) for item, truth in truths.items()}
+    try:
+        found = _committed(value)
+    except (KeyError, *_UNFIT) as error:
+        raise SealBroken(f"the sealed file of {event['split']} is damaged: restore it from a copy") from error
     promised = store.get_json(event["commitments"])
     if found != promised or merkle_root([found[item] for item in sorted(found)]) != event["root"]:
-        changed = sorted({i for i in {*found, *promised} if found.get(i) != promised.get(i)})
+        known = promised if isinstance(promised, dict) else {}
+        changed = sorted({i for i in {*found, *known} if found.get(i) != known.get(i)})
         raise SealBroken(
-            f"{len(changed)} truths of {event['split']} differ from what was sealed (first: "
-            f"{changed[:1]}): restore "
+            f"{len(changed)} truths of {event['split']} differ from what was sealed (first: {changed[:1]}): restore "
             "sealed/ from a copy of the workspace"
         )

@@ -35,9 +35,7 @@ class Family:
     def __post_init__(self) -> None:
         for part in (self.source, self.task, self.split):
             if not part or "/" in part or spelt(part) != part:
-                raise BadEvent(
-                    f"{part!r} can't be part of a family: use a lower-case word without '/' or blank ends"
-                )
+                raise BadEvent(f"{part!r} can't be part of a family: use a lower-case word without '/' or blank ends")
 
     def __str__(self) -> str:
         return f"{self.source}/{self.task}/{self.split}"

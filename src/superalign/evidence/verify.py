@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from .anchor import Checkpoint, checkpoint_of, compare
+from .beside import check_beside, remarks
 from .canonical import Digest
 from .errors import SuperalignError
 from .events import GENESIS_PREV, Event
@@ -38,6 +39,8 @@ class VerifyReport:
     """Where the public keys came from."""
     seen: Checkpoint | None = None
     """What the auditor may hold next time, if asked for; None when anything is wrong."""
+    remarks: tuple[str, ...] = ()
+    """What isn't wrong and an auditor should know all the same; nothing where anything is wrong."""
 
     @property
     def note(self) -> str:
@@ -57,12 +60,14 @@ def verify(
     held: Checkpoint | None = None,
     keys: Path | None = None,
     keep: bool = False,
+    bundle: bool = False,
 ) -> VerifyReport:
     """Check a workspace without writing to it. Every finding names the event, what, where and what to do.
 
     `level` 0 or 1; `anchor` a checkpoint's root or an event's digest, got by another way; `held` a whole checkpoint
     that the auditor kept, relative to which every difference is named; `keys` the owner's public.json; `keep` puts
-    into the report what the auditor may hold next time. Raises SuperalignError only where there is nothing to check:
+    into the report what the auditor may hold next time; `bundle` says that the folder was unpacked from one, which has
+    a page, keys and a README of its own. Raises SuperalignError only where there is nothing to check:
     no ledger, a newer format, bad `keys`.
 
     >>> verify(Path("run1")).ok   # doctest: +SKIP
@@ -72,7 +77,8 @@ def verify(
         raise SuperalignError(f"evidence verifies levels 0 and 1, not {level}: V2 to V4 belong to the pipeline")
     trusted = dict(public_keys(keys)) if keys else None
     events: list[Event] = []
-    findings = tuple(islice(_findings(Path(path), level, anchor, held, trusted, events), MAX_FINDINGS))
+    found = _findings(Path(path), level, anchor, held, trusted, events, bundle=bundle)
+    findings = tuple(islice(found, MAX_FINDINGS))
     return VerifyReport(
         ok=not findings,
         level=level,
@@ -82,6 +88,7 @@ def verify(
         anchored=(anchor is not None or held is not None) and not findings,
         keys=str(keys) if keys else "from the ledger itself",
         seen=checkpoint_of(events) if keep and not findings else None,
+        remarks=() if findings else remarks(Path(path), events),
     )
 
 
@@ -92,6 +99,8 @@ def _findings(
     held: Checkpoint | None,
     trusted: dict[str, str] | None,
     events: list[Event],
+    *,
+    bundle: bool,
 ) -> Iterator[Finding]:
     store = ObjectStore(path / "objects", path / "tmp")
     chain = Chain(trusted)
@@ -109,5 +118,6 @@ def _findings(
         yield from compare(held, events)
     yield from check_objects(store)
     yield from check_references(store, chain.meant)
+    yield from check_beside(path, chain.meant, bundle=bundle)
     if level >= 1:
         yield from replay(store, chain.meant)

@@ -86,24 +86,22 @@ def ask_once(desk: Desk, said: Mapping[str, Any], subject: Named) -> None:
         measure_test(desk, page, said, subject)
 
 
-def score_held(desk: Desk, *, admitted: bool, test: Mapping[str, Any] | None, subject: Named | None) -> None:
-    """Every number of this file again, from what is stored: the controls once validation was `admitted`, and of `test`.
+def score_admission(desk: Desk) -> None:
+    """The controls of every validation family, again."""
+    pages = opened_pages(desk)
+    for task, page in FAMILIES.items():
+        measure_controls(desk, pages[page], task, "validation")
 
-    `test` is what the subject said there (None before it was asked). Of a family that an earlier run burned there is
-    nothing to score.
-    """
-    if admitted:
-        pages = opened_pages(desk)
-        for task, page in FAMILIES.items():
-            measure_controls(desk, pages[page], task, "validation")
-    if test is None or subject is None:
-        return
+
+def score_test(desk: Desk, said: Mapping[str, Any], subject: Named) -> None:
+    """Test's controls and its number, again; of a family that an earlier run burned there is nothing to score."""
     asked = [query["subject"] for query in desk.ws.state.queries.get("construction/slips/test", ())]
-    if not asked or subject.identity in asked:
-        page = opened_test(desk)
-        measure_controls(desk, page, "slips", "test")
-        if asked:
-            measure_test(desk, page, test, subject)
+    if asked and subject.identity not in asked:
+        return
+    page = opened_test(desk)
+    measure_controls(desk, page, "slips", "test")
+    if asked:
+        measure_test(desk, page, said, subject)
 
 
 def answers_of(page: Opened, said: Mapping[str, Any]) -> Answers:

@@ -1,30 +1,42 @@
 """V2: every score recomputed from raw outputs and opened truths; nothing is asked of any model, nothing is written.
 
 The scoring code of the run is played again over the stored answers, and what it says is compared with the ledger:
-every measurement, claim and figure must follow. Needs numpy and scipy alone.
+every measurement, claim and figure must follow, but for the wording of titles and notes, which the signature protects
+and another version words otherwise. Needs numpy and scipy alone.
+
+One thing is taken as stored: the thresholds of organisms and twins. They were fixed where these were trained, which may
+be another machine, and came with their weights; `rerun` (V3) compares them with what the weights say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from superalign.evidence import Finding, SealBroken, SuperalignError, Tampered, Workspace, holdout
-from superalign.pipeline.config import RunConfig, Sizes
+from superalign.evidence import Event, Finding, Tampered, Workspace, holdout
+from superalign.evidence.truth import SealMissing
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.gate import decide
+from superalign.pipeline.held import ASK, score_admission, score_test
+from superalign.pipeline.held import MEASURED as TESTED
 from superalign.pipeline.pages import dev_page, open_page, opened_pages, truth_signal
+from superalign.pipeline.stored import MALFORMED, Run, Stored, runs_of
 from superalign.pipeline.stress_scores import measure_install, score_rows
 from superalign.pipeline.sweep_scores import measure_sweep
 from superalign.pipeline.tally import Tally, strike, unexplained
 from superalign.pipeline.validate_scores import BASE, MUTANTS, dev_threshold, measure_validation, missed, show_missed
 from superalign.tasks.slips import slips
 
-MALFORMED = (SuperalignError, KeyError, ValueError, IndexError, TypeError, AttributeError)
-"""What scoring raises on a stranger's objects that are not what a run stores."""
+WORDING = ("title", "note")
+"""Members of a measurement that are wording alone."""
+TAKEN = (
+    "the thresholds of {} organisms and twins are taken from their stored weights, not recomputed: level 3 compares "
+    "them with what the weights say"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +47,8 @@ class Recount:
     findings: tuple[Finding, ...]
     withheld: tuple[str, ...] = ()
     """Hold-outs whose released values can't be recomputed, for their seals are not in this copy."""
+    notes: tuple[str, ...] = ()
+    """What was taken as stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,81 +59,108 @@ class Subject:
     threshold: float
 
 
-class Stored:
-    """What one run stored, stage by stage."""
+class Played(Tally):
+    """What scoring says when it is played again, wording apart.
 
-    def __init__(self, ws: Workspace, desk: Desk) -> None:
-        mine = desk.key("run")
-        self._ws = ws
-        self._stages = [e.body for e in ws.ledger.events("stage") if e.body.get("run") == mine]
+    What a stranger stored may make scoring say as much as it likes: the ledger's own length bounds it.
+    """
 
-    def all(self, name: str) -> list[Any]:
-        """Every result of stages of that name, oldest first."""
-        return [self._ws.store.get_json(body["result"]) for body in self._stages if body["stage"] == name]
+    def __init__(self, ws: Workspace, facts: int) -> None:
+        super().__init__(ws)
+        self._most = 10 * facts + 1000
 
-    def __call__(self, name: str) -> Any:
-        """The last result of that stage; None when it wasn't reached."""
-        found = self.all(name)
-        return found[-1] if found else None
+    def keep(self, type: str, body: Mapping[str, Any]) -> int:
+        """Keep one fact; Tampered when there are far more than the ledger holds."""
+        if len(self.said) >= self._most:
+            raise Tampered(f"what is stored makes over {self._most} facts, far more than the ledger holds")
+        return super().keep(type, _unworded(body))
 
 
 def recount(path: Path) -> Recount:
-    """Recompute every score of a workspace, read-only. Raises SuperalignError where there is none to open.
+    """Recompute every score of a workspace that V0 and V1 found nothing wrong with, read-only.
+
+    Raises SuperalignError where there is none to open; whatever its objects hold otherwise is a finding.
 
     >>> recount(Path("run1")).findings   # doctest: +SKIP
     ()
     """
     with Workspace.open(path, create=False, write=False) as ws:
-        open_events = [e for e in ws.ledger.events() if e.type in ("measurement", "claim", "figure")]
-        findings: list[Finding] = []
-        followed = len(open_events)
-        for config, sizes in runs_of(ws):
-            tally = Tally(ws)
-            desk = Desk(ws=tally, config=config, sizes=sizes, say=lambda text: None)  # type: ignore[arg-type]
-            try:
-                play(desk, Stored(ws, desk))
-            except MALFORMED as error:
-                what = f"the scores of a run can't be recomputed from what is stored: {error!r:.300}"
-                findings.append(Finding(seq=None, what=what, where="objects", do="ask for the whole workspace"))
-            open_events = strike(ws, tally, open_events)
-        findings += [unexplained(ws, event) for event in open_events]
-        spent, withheld = _budgets(ws)
-        return Recount(followed=followed - len(open_events), findings=(*findings, *spent), withheld=withheld)
+        try:
+            return _recount(ws)
+        except MALFORMED as error:
+            what = f"the events can't be replayed ({type(error).__name__}: {error})"
+            do = "see what level 1 says of this workspace"
+            return Recount(followed=0, findings=(Finding(seq=None, what=f"{what:.300}", where="ledger.sqlite", do=do),))
 
 
-def runs_of(ws: Workspace) -> Iterator[tuple[RunConfig, Sizes]]:
-    """The configurations that a workspace was run with."""
-    for event in ws.ledger.events("run"):
-        config, sizes = event.body.get("config"), event.body.get("sizes")
-        if not isinstance(config, dict) or not isinstance(sizes, dict):
-            continue  # another program's run: its measurements stay unexplained
-        chosen = {k: config[k] for k in ("preset", "model", "weak", "organisms")}
-        chosen["train_seeds"] = int(config["train_seeds"])
-        kept = {f.name: sizes[f.name] for f in fields(Sizes) if f.name in sizes}
-        yield (
-            RunConfig(workspace=ws.path, seed=int(config["seed"]), **chosen),
-            Sizes(**{k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()}),
-        )
+def _recount(ws: Workspace) -> Recount:
+    events = [e for e in ws.ledger.events() if e.type in ("measurement", "claim", "figure")]
+    facts, findings = _readable(ws, events)
+    runs, odd = runs_of(ws)
+    findings += odd
+    taken = 0
+    for run in runs:
+        tally = Played(ws, len(events))
+        try:
+            taken += play(_desk(run, tally), Stored(ws, run))
+        except MALFORMED as error:
+            findings.append(run.unfit("the scores of this run can't be recomputed from what is stored", error))
+        try:
+            facts = strike(ws, tally, facts)
+        except MALFORMED as error:
+            findings.append(run.unfit("what this run says can't be compared with the ledger", error))
+    findings += [unexplained(ws, event) for event in facts]
+    spent, withheld = _budgets(ws)
+    followed = len(events) - len({f.seq for f in findings} & {e.seq for e in events})
+    notes = (TAKEN.format(taken),) if taken else ()
+    return Recount(followed=followed, findings=(*findings, *spent), withheld=withheld, notes=notes)
 
 
-def play(desk: Desk, done: Stored) -> None:
-    """The scoring of a run, as far as that run got."""
+def _desk(run: Run, tally: Tally) -> Desk:
+    return Desk(ws=tally, config=run.config, sizes=run.sizes, say=lambda text: None)  # type: ignore[arg-type]
+
+
+def _readable(ws: Workspace, events: list[Event]) -> tuple[list[Event], list[Finding]]:
+    """The facts, wording apart, and a finding for each figure whose data can't be read."""
+    facts, findings = [], []
+    for event in events:
+        try:
+            if event.type == "figure":
+                ws.store.get_json(event.body["data"])
+        except MALFORMED as error:
+            what = f"the data of this figure can't be read ({type(error).__name__}: {error})"
+            do = "ask for the whole workspace"
+            findings.append(Finding(seq=event.seq, what=f"{what:.300}", where=f"event {event.seq}", do=do))
+        else:
+            facts.append(replace(event, body=_unworded(event.body)))
+    return facts, findings
+
+
+def _unworded(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in WORDING}
+
+
+def play(desk: Desk, done: Stored) -> int:
+    """The scoring of a run, as far as that run got; returns how many organisms' and twins' thresholds it took."""
+    if done("validation, admitted") is not None:
+        score_admission(desk)
     first = desk.config.seed
     runs = [done(f"weak to strong, seed {s}") for s in range(first, first + desk.sizes.seeds)]
     if done("weak to strong, measured") is None:
-        return
+        return 0
     test = open_page(desk, slips(split="validation", view="pair", n=desk.sizes.test_pairs))
     signal = truth_signal(desk, "slips", "validation")
     strong = str(done("the bases, declared")["bases"][1])
     measure_sweep(desk, runs, test.truths, test.clusters, signal=signal, subject=strong, items=test.digest)
     if done("validation, measured") is None:
-        return
+        return 0
     subject = _validated(desk, done)
     if done("stress, measured") is None:
-        return
+        return 0
     rows = _stressed(desk, done, subject)
     if done("gate") is not None:
         decide(desk, rows, subject)
+    return len(rows) - 1
 
 
 def the_subject(desk: Desk, done: Stored) -> Subject:
@@ -138,6 +179,8 @@ def _validated(desk: Desk, done: Stored) -> Subject:
     )
     said = {stage: done(stage) for stage in (*stages, BASE)}
     measure_validation(desk, pages, said, subject)
+    if done(TESTED) is not None:
+        score_test(desk, done(ASK), subject)
     repairs = done("ask for repairs of what it missed")
     if done("what it missed, shown") is not None:
         show_missed(desk, missed(desk, pages["pairs"], said), repairs, subject)
@@ -170,17 +213,28 @@ def aliases_of(desk: Desk, rows: list[dict[str, Any]]) -> list[str]:
 def _budgets(ws: Workspace) -> tuple[list[Finding], tuple[str, ...]]:
     """Released values that don't follow from the sealed answers and noise, and the hold-outs that stay sealed here."""
     findings, withheld = [], []
-    for family in sorted(ws.state.budgets):
+    for event in ws.ledger.events("budget"):
+        family = event.body["family"]
         try:
             pairs = holdout.recount(ws, family)
-        except SealBroken:
+        except SealMissing:
             withheld.append(family)
             continue
-        except Tampered as error:
-            pairs, what = [], str(error)
-            findings.append(Finding(seq=None, what=what, where=family, do="don't rely on this hold-out"))
-        for at, (said, again) in enumerate(pairs):
-            if abs(said - again) > 1e-9:
-                what = f"query {at} released {said}, and {again} follows from the sealed answers and noise"
-                findings.append(Finding(seq=None, what=what, where=family, do="don't rely on this hold-out"))
-    return findings, tuple(withheld)
+        except MALFORMED as error:
+            findings.append(_unspent(event.seq, family, f"its answers can't be recomputed ({error!s:.200})"))
+            continue
+        asked = [e for e in ws.ledger.events("query") if ws.state.signals[e.body["signal"]].family == family]
+        for query, (said, again) in zip(asked, pairs, strict=True):
+            if not _agree(said, again):
+                what = f"{said!r:.40} was released, and {again} follows from the sealed answers and noise"
+                findings.append(_unspent(query.seq, family, what))
+    return findings, tuple(sorted(withheld))
+
+
+def _agree(said: Any, again: float) -> bool:
+    number = isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said)
+    return number and abs(said - again) <= 1e-9
+
+
+def _unspent(seq: int, family: str, what: str) -> Finding:
+    return Finding(seq=seq, what=f"{family}: {what}", where=f"event {seq}", do="don't rely on this hold-out")

@@ -6,19 +6,24 @@ must agree within TOLERANCE, about what an A/A run on another machine shows for 
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from superalign.engine import run_parallel
-from superalign.evidence import Finding, Workspace
+from superalign.evidence import Finding, SuperalignError, Workspace
 from superalign.pipeline.desk import Desk
-from superalign.pipeline.recount import MALFORMED, Stored, Subject, aliases_of, planted_rows, runs_of, the_subject
+from superalign.pipeline.recount import Subject, aliases_of, planted_rows, the_subject
+from superalign.pipeline.stored import MALFORMED, Run, Stored, runs_of
 from superalign.pipeline.tally import Tally
 
 TOLERANCE = 1e-3
 """Absolute, on rewards, nats and probe scores."""
+_FAMILY = re.compile(r"family:[a-z]{1,8}", re.ASCII)
+"""The only address of a base that is taken from a ledger: it names a model that ships with this package."""
 _DO = "these weights do not say this: ask who ran the evaluation, and on what machine"
 
 
@@ -31,36 +36,41 @@ class Rerun:
     findings: tuple[Finding, ...]
 
 
-def rerun(path: Path, *, say: Callable[[str], None] = lambda text: None, workers: int = 1) -> Rerun:
+def rerun(
+    path: Path, *, model: str | None = None, say: Callable[[str], None] = lambda text: None, workers: int = 1
+) -> Rerun:
     """Ask everything again that a workspace says was asked of stored weights; read-only.
 
-    Raises SuperalignError where there is no workspace, ModelError where the base model isn't at hand.
+    `model` is the address of the base where it isn't one of the family: none is taken from a ledger, which could name
+    any file or download. Raises SuperalignError where there is no workspace; all else is a finding.
     """
+    from safetensors import SafetensorError
+
     asked, largest, findings = 0, 0.0, []
     with Workspace.open(path, create=False, write=False) as ws:
-        for config, sizes in runs_of(ws):
-            desk = Desk(ws=Tally(ws), config=config, sizes=sizes, say=say)  # type: ignore[arg-type]
+        runs, _ = runs_of(ws)  # what is wrong with others is said by V2
+        for run in runs:
+            desk = Desk(ws=Tally(ws), config=run.config, sizes=run.sizes, say=say)  # type: ignore[arg-type]
             try:
-                for stage, stored, again in _answers(desk, Stored(ws, desk), workers):
+                for stage, stored, again in _answers(run, desk, Stored(ws, run), model, workers):
                     gap = difference(stored, again)
-                    asked, largest = asked + 1, max(largest, gap if gap < float("inf") else 0.0)
-                    if gap > TOLERANCE:
+                    asked, largest = asked + 1, max(largest, gap if math.isfinite(gap) else 0.0)
+                    if not gap <= TOLERANCE:
                         what = f"asked again, {stage!r} is answered otherwise (by {gap:.3g})"
-                        findings.append(Finding(seq=None, what=what, where=stage, do=_DO))
-            except MALFORMED as error:
-                what = f"the evaluation can't be run again from what is stored: {error!r:.300}"
-                findings.append(Finding(seq=None, what=what, where="objects", do="ask for the whole workspace"))
+                        findings.append(Finding(seq=run.event.seq, what=what, where=stage, do=_DO))
+            except (*MALFORMED, RuntimeError, SafetensorError) as error:
+                findings.append(run.unfit("the evaluation can't be run again from what is stored", error))
     return Rerun(asked=asked, largest=largest, findings=tuple(findings))
 
 
 def difference(a: Any, b: Any) -> float:
-    """The largest difference of two JSON values' numbers; infinite where their shape or their words differ.
+    """The largest difference of two JSON values' numbers; infinite where shape or words differ, or one isn't finite.
 
-    >>> difference({"x": [1.0, 2.0]}, {"x": [1.0, 2.5]}), difference([1], [1, 2]), difference("a", "b")
+    >>> difference({"x": [1.0, 2.0]}, {"x": [1.0, 2.5]}), difference([1], [1, 2]), difference(0.5, float("nan"))
     (0.5, inf, inf)
     """
-    if isinstance(a, int | float) and isinstance(b, int | float):
-        return abs(a - b)
+    if _is_number(a) and _is_number(b):
+        return abs(a - b) if math.isfinite(a) and math.isfinite(b) else math.inf
     if isinstance(a, Mapping) and isinstance(b, Mapping) and a.keys() == b.keys():
         return max((difference(a[k], b[k]) for k in a), default=0.0)
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
@@ -68,7 +78,11 @@ def difference(a: Any, b: Any) -> float:
     return 0.0 if a == b and type(a) is type(b) else float("inf")
 
 
-def _answers(desk: Desk, done: Stored, workers: int) -> Iterator[tuple[str, Any, Any]]:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _answers(run: Run, desk: Desk, done: Stored, model: str | None, workers: int) -> Iterator[tuple[str, Any, Any]]:
     """Stage, what is stored, and what the stored weights say now."""
     from superalign.models import load_model, unpack
     from superalign.pipeline.validate import ASKED, ask_base, ask_dev
@@ -76,20 +90,31 @@ def _answers(desk: Desk, done: Stored, workers: int) -> Iterator[tuple[str, Any,
 
     if done("the subject, its threshold fixed") is None:
         return
-    base = load_model(desk.config.model)
+    address = _address(run, model)
+    base = load_model(address)
+    yield "the bases, declared", str(done("the bases, declared")["bases"][1]).rpartition("@")[2], base.digest
     fitted = unpack(desk.ws.store.get(done("fit the subject")["weights"]), base)
     yield "ask the subject about dev files", done("ask the subject about dev files"), ask_dev(desk, fitted)
     if (known := done(BASE)) is not None:
         yield BASE, known, ask_base(desk, base)
     subject = the_subject(desk, done)
-    model = fitted.sealed(threshold=subject.threshold)
-    yield "the subject, its threshold fixed", subject.identity, model.identity
+    sealed = fitted.sealed(threshold=subject.threshold)
+    yield "the subject, its threshold fixed", subject.identity, sealed.identity
     for stage, ask in ASKED.items():
         if (stored := done(stage)) is not None:
             desk.say(stage)
-            yield stage, stored, ask(desk, model)
+            yield stage, stored, ask(desk, sealed)
     if done("stress, measured") is not None:
-        yield from _audited(desk, done, subject, workers)
+        yield from _audited(replace(desk, config=replace(desk.config, model=address)), done, subject, workers)
+
+
+def _address(run: Run, model: str | None) -> str:
+    """Where the base is loaded from: a member of the family by its name, anything else as the auditor says."""
+    if _FAMILY.fullmatch(run.config.model):
+        return run.config.model
+    if model is None:
+        raise SuperalignError(f"the base is {run.config.model!r:.80}, an address that no ledger can give: pass --model")
+    return model
 
 
 def _audited(desk: Desk, done: Stored, subject: Subject, workers: int) -> Iterator[tuple[str, Any, Any]]:
@@ -97,11 +122,23 @@ def _audited(desk: Desk, done: Stored, subject: Subject, workers: int) -> Iterat
     from superalign.pipeline.stress import audit_jobs, behaviour_jobs
 
     rows = planted_rows(desk, done)
-    names = aliases_of(desk, [*rows, {"identity": subject.identity}])
-    stored = [*(row["weights"] for row in rows), done("the subject, packed")["weights"]]
-    digests = [*(row["identity"] for row in rows), subject.identity]
+    packed = {"identity": subject.identity, "threshold": subject.threshold} | done("the subject, packed")
+    names = aliases_of(desk, [*rows, packed])
+    for row, name in zip([*rows, packed], names, strict=True):
+        said = {"identity": row["identity"], "threshold": row["threshold"]}
+        yield f"the weights of {name}", said, _manifest(desk, row["weights"])
+    stored = [row["weights"] for row in [*rows, packed]]
+    digests = [row["identity"] for row in [*rows, packed]]
     jobs = audit_jobs(desk, digests, names, stored) | behaviour_jobs(desk, digests, names, rows)
     stages = list(jobs)
     for result in run_parallel(answer, [jobs[stage][0] for stage in stages], workers=workers):
         desk.say(stages[result.index])
         yield stages[result.index], done(stages[result.index]), result.result
+
+
+def _manifest(desk: Desk, weights: str) -> dict[str, Any]:
+    """Identity and threshold as the stored weights themselves state them."""
+    from superalign.models import read_manifest
+
+    manifest = read_manifest(desk.ws.store.get(weights))
+    return {"identity": f"{manifest['name']}@{manifest['digest']}", "threshold": manifest["threshold"]}
