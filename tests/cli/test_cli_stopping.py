@@ -176,7 +176,7 @@ def test_a_full_disk(env, tmp_path):
     ws = tmp_path / "ws"
 
     def limited():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (180_000, resource.RLIM_INFINITY))
 
     command = [sys.executable, str(TINY), "run", "--model", "family:xs", "--workspace", str(ws)]
     done = subprocess.run(
