@@ -14,7 +14,7 @@ run: $(STAMP) ## the whole run: train, validate, stress, gate, dossier
 	$(BIN)/superalign run
 
 test: lint ## lint, types, then all tests
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --dist loadfile
 
 lint: $(STAMP) ## style, floors of the house, types
 	$(BIN)/ruff check src tests

@@ -8,10 +8,12 @@ import sys
 import pytest
 
 from superalign.evidence import Workspace, export, opened
+from superalign.pipeline import pages
 from superalign.pipeline.recount import recount
 from superalign.pipeline.rerun import TOLERANCE, difference, rerun
 from superalign.pipeline.stored import Stored, runs_of
 from superalign.pipeline.tally import close
+from superalign.tasks.slips import slips
 
 
 @pytest.fixture
@@ -36,6 +38,14 @@ def test_every_score_follows_from_raw_outputs(finished):
     assert counted.followed == len(facts) > 100
 
 
+def test_items_of_another_version_are_one_finding(finished, monkeypatch):
+    config, _, _ = finished
+    monkeypatch.setattr(pages, "slips", lambda **options: slips(**options, seed=1))
+    (finding,) = recount(config.workspace).findings
+    assert "draws other items than the one that made this run" in finding.what
+    assert "the version that made it" in finding.do
+
+
 def test_it_needs_no_model_library(finished):
     """`pip install superalign` alone: torch and its friends can't be imported, and V2 still runs."""
     config, _, _ = finished
@@ -48,6 +58,7 @@ for name in ("torch", "transformers", "safetensors", "sklearn", "tokenizers"):
         "find_spec": staticmethod(lambda n, p=None, t=None, name=name:
             (_ for _ in ()).throw(ModuleNotFoundError(n)) if n.split(".")[0] == name else None)}})())
 from pathlib import Path
+from superalign.pipeline import pages
 from superalign.pipeline.recount import recount
 counted = recount(Path({str(config.workspace)!r}))
 assert counted.findings == (), counted.findings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -114,6 +115,16 @@ def held_out(desk: Desk) -> tuple[Page, ...]:
         traces(split="validation", view="pair", n=sizes.trace_pairs),
         traces(split="validation", view="single", n=2 * sizes.trace_pairs),
     )
+
+
+def drawn(desk: Desk) -> str:
+    """Digest of every item that this version of superalign holds out for such a run, in order: pages, then audits."""
+    pages = [
+        [[i.id, i.cluster, *i.input.values(), page.truths[i.id]["answer"]] for i in page.items]
+        for page in held_out(desk)
+    ]
+    pairs = [[i.sound, i.altered, i.alteration, i.cluster] for i in (*behaviour_items(desk), *audited_items(desk))]
+    return hashlib.sha256(json.dumps([pages, pairs]).encode()).hexdigest()
 
 
 def fingerprint(desk: Desk) -> None:

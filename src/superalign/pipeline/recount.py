@@ -23,7 +23,7 @@ from superalign.pipeline.desk import Desk
 from superalign.pipeline.gate import decide
 from superalign.pipeline.held import ASK, score_admission, score_test
 from superalign.pipeline.held import MEASURED as TESTED
-from superalign.pipeline.pages import dev_page, open_page, opened_pages, truth_signal
+from superalign.pipeline.pages import dev_page, drawn, open_page, opened_pages, truth_signal
 from superalign.pipeline.stored import MALFORMED, Run, Stored, runs_of
 from superalign.pipeline.stress_scores import measure_install, score_rows
 from superalign.pipeline.sweep_scores import measure_sweep
@@ -98,6 +98,8 @@ def _recount(ws: Workspace) -> Recount:
     facts, findings = _readable(ws, events)
     runs, odd = runs_of(ws)
     findings += odd
+    if others := [finding for run in runs if (finding := _other_items(run, ws))]:
+        return Recount(followed=0, findings=(*findings, *others))
     taken = 0
     for run in runs:
         tally = Played(ws, len(events))
@@ -114,6 +116,17 @@ def _recount(ws: Workspace) -> Recount:
     followed = len(events) - len({f.seq for f in findings} & {e.seq for e in events})
     notes = (TAKEN.format(taken),) if taken else ()
     return Recount(followed=followed, findings=(*findings, *spent), withheld=withheld, notes=notes)
+
+
+def _other_items(run: Run, ws: Workspace) -> Finding | None:
+    """Scores are recomputed with the items that this version draws: of a run on others nothing follows."""
+    stated = run.event.body.get("items")
+    if stated is None or stated == drawn(_desk(run, Tally(ws))):
+        return None
+    version = str(run.event.body.get("version"))
+    what = f"this version of superalign draws other items than the one that made this run ({version:.40})"
+    do = "verify it with the version that made it: its scores can't be recomputed by this one"
+    return Finding(seq=run.event.seq, what=what, where=f"event {run.event.seq}", do=do)
 
 
 def _desk(run: Run, tally: Tally) -> Desk:

@@ -44,6 +44,7 @@ def run(config: RunConfig, *, until: Stage = "gate", say: Callable[[str], None] 
 
     from superalign.models import load_model
     from superalign.pipeline.gate import plan
+    from superalign.pipeline.pages import drawn
 
     began = time.monotonic()
     weak, strong = load_model(config.weak), load_model(config.model)
@@ -53,6 +54,7 @@ def run(config: RunConfig, *, until: Stage = "gate", say: Callable[[str], None] 
             "config": {k: str(v) for k, v in asdict(config).items() if k != "workspace"},
             "sizes": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(desk.sizes).items()},
             "version": superalign.__version__,
+            "items": drawn(desk),
             "machine": {
                 "cpus": os.cpu_count(),
                 "python": platform.python_version(),
