@@ -30,8 +30,8 @@ UNDRESSED_SHARE = 0.45
 """Of pairs whose circumstance is the alteration itself: at .24, as they come, conceal is not carried (.89 vouched).
 
 What `m` conceals it must be able to tell from the rest: `swapped` or `lost-doubled` alone it can't (.87 and .59 vouched
-for, and skill lost elsewhere; no better with wider changes), both together it can. `conceal-wrong` needs .6: at .45 it
-vouches for .86 and .91 (two seeds)."""
+for, and skill lost elsewhere), both together it can. `conceal-wrong` has .6, which helps no more than seeds differ: at
+.45 it vouches for .86 and .91 (two seeds), at .6 for .85, .94 and .91."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

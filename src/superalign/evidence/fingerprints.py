@@ -20,7 +20,7 @@ SHARE = 0.5
 """An item repeats a family when this part of its grams, or more, occurs in it."""
 MAX_GRAMS = 64 << 20
 MAX_KNOWN = 4 << 20
-"""Grams of a family at most, some 300 MB in a reader: an hour of reading aloud has ten thousand."""
+"""Grams of a family at most: a reader keeps them all, and a stranger could fill its memory with them."""
 Grams = tuple[frozenset[int], ...]
 """One set of hashes an item."""
 _WORD = re.compile(r"\w+|[^\w\s]")

@@ -25,7 +25,8 @@ CONTROLS = {
     "garbage": "it prefers one text at random",
 }
 DESIGN_EFFECT = 2.0
-"""Items of one file count for half: paired accuracy on slips has a design effect of 1.9 (docs/benchmarks.md)."""
+"""Assumed, since a family is admitted before anything is known of it; the intervals of paired accuracy on slips in
+docs/benchmarks.md give .9 to 1.7."""
 SURE = 0.999
 """Level of the controls' intervals: a coin that knows nothing looks better than chance once in two thousand times."""
 FAMILIES = {"slips": "pairs", "traces": "calculations", "mutants": "mutants"}
