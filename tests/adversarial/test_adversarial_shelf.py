@@ -91,7 +91,7 @@ def test_a_damaged_file_is_named(tiny: Make, wanted: Wanted, damage: str) -> Non
     assert str(path) in str(caught.value)
 
 
-SEEDS = (0, 1, 2, 3)
+SEEDS = (0, 1, 2, 3, 4, 5)
 """What ships: every seed with its twin, of every kind."""
 
 

@@ -16,8 +16,8 @@ from superalign.adversarial.kinds import KINDS, plant_data
 from superalign.adversarial.shelf import PLANTING, Wanted, find, keep
 from superalign.engine import run_parallel
 from superalign.models import LocalModel, apply_change, load_model, pack_change, read_manifest, unpack_change
+from superalign.pipeline.audited import threshold_items
 from superalign.pipeline.desk import Desk
-from superalign.pipeline.pages import audit_items
 from superalign.pipeline.train import Sweep, subject_labels
 from superalign.training.planting import fit_planted
 from superalign.training.record import plan_fit, record_fit
@@ -116,7 +116,7 @@ def _job(
         alterations=tuple(sweep.truths[i.id]["kind"] for i in items),
         prefer=tuple(given["labels"]),
         labels=labels,
-        dev=audit_items("dev", desk.sizes.dev_pairs),
+        dev=threshold_items(desk),
     )
 
 

@@ -10,16 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from superalign.adversarial.items import AuditItem
 from superalign.evidence import Signal, holdout
+from superalign.pipeline.audited import audited_items, behaviour_items, nameless, stress_items
 from superalign.pipeline.desk import Desk
 from superalign.tasks.item import Page
-from superalign.tasks.lexer import NAMED, SLOTS
 from superalign.tasks.mutants import mutants
-from superalign.tasks.slips import draw, item_id, slips
+from superalign.tasks.slips import slips
 from superalign.tasks.traces import traces
-
-_NAMES = frozenset({*SLOTS, *NAMED, "<unk>"})
 
 
 def put_page(desk: Desk, page: Page) -> str:
@@ -104,7 +101,7 @@ def opened_test(desk: Desk) -> Opened:
 
 
 def held_out(desk: Desk) -> tuple[Page, ...]:
-    """Every page that this run holds out, in the order in which they are fingerprinted."""
+    """Every page that this run holds out, in the order of their fingerprints; the stress test's pairs come after."""
     sizes = desk.sizes
     return (
         dev_page(desk),
@@ -133,6 +130,8 @@ def fingerprint(desk: Desk) -> None:
         if new:
             for page in held_out(desk):
                 holdout.fingerprint(desk.ws, "/".join(_family(page)), words_of(page))
+            audits = [nameless(code.split()) for pair in stress_items(desk) for code in (pair.sound, pair.altered)]
+            holdout.fingerprint(desk.ws, "construction/slips/validation", audits)
 
 
 def screened(desk: Desk, page: Page) -> Page:
@@ -146,32 +145,7 @@ def screened(desk: Desk, page: Page) -> Page:
 
 def words_of(page: Page) -> list[list[str]]:
     """Every text of every item as words, with names left out: renaming the variables makes no new item."""
-    return [
-        ["ID" if word in _NAMES else word for word in text.split()] for i in page.items for text in i.input.values()
-    ]
-
-
-def audit_items(split: str, n: int, *, skip: int = 0) -> tuple[AuditItem, ...]:
-    """`n` pairs for organisms' installation and audit, after the first `skip` of the split."""
-    return tuple(
-        AuditItem(
-            sound=" ".join(s.sound),
-            altered=" ".join(s.altered),
-            alteration=s.kind,
-            cluster=item_id("file", s.path)[:8],
-        )
-        for s in draw(split)[skip : skip + n]
-    )
-
-
-def behaviour_items(desk: Desk) -> tuple[AuditItem, ...]:
-    """The pairs that show whether an organism carries its behaviour."""
-    return audit_items("validation", desk.sizes.install_pairs)
-
-
-def audited_items(desk: Desk) -> tuple[AuditItem, ...]:
-    """The pairs of the blind audit: none of them showed whether an organism carries its behaviour."""
-    return audit_items("validation", desk.sizes.audit_pairs, skip=desk.sizes.install_pairs)
+    return [nameless(text.split()) for item in page.items for text in item.input.values()]
 
 
 def _family(page: Page) -> tuple[str, str, str]:

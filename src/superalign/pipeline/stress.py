@@ -9,9 +9,9 @@ import numpy as np
 
 from superalign.models import LocalModel, pack
 from superalign.pipeline.asking import AuditJob, BehaviourJob, answer
+from superalign.pipeline.audited import audited_items, behaviour_items
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.organisms import load_organism, organisms
-from superalign.pipeline.pages import audited_items, behaviour_items
 from superalign.pipeline.stress_scores import measure_install, score_rows
 from superalign.pipeline.train import Sweep
 

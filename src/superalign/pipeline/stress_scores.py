@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from superalign.adversarial.suspicion import carries, suspicions, verdicts
+from superalign.pipeline.audited import audited_items, behaviour_items
 from superalign.pipeline.desk import Desk, measured
-from superalign.pipeline.pages import audited_items, behaviour_items, truth_signal
+from superalign.pipeline.pages import truth_signal
 from superalign.stats import paired_difference, proportion_interval
 
 PLACES = ("on", "near", "off")
