@@ -31,6 +31,24 @@ def test_list_names_the_shipped_mutants(capsys: pytest.CaptureFixture[str], monk
     counts = json.loads(out)["mutants"]
     assert set(counts) == {"train", "dev", "validation", "test"}
     assert sum(counts.values()) == len(shipped()) >= 2000
+    assert json.loads(out)["rules"] == "any number"
+    assert sum(json.loads(out)["pixels"].values()) == 1797
+
+
+@pytest.mark.parametrize(("task", "attackers"), [("rules", ["metadata", "words"]), ("pixels", ["metadata"])])
+def test_tasks_for_judges_are_audited(task: str, attackers: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    n = () if task == "pixels" else ("--n", "2000")
+    code, out, _ = said(capsys, "tasks", "audit", "--task", task, *n, "--json")
+    assert code == 0
+    assert [json.loads(line)["attacker"] for line in out.splitlines()] == attackers
+
+
+def test_questions_are_exported_as_preferences(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "rows.jsonl"
+    said(capsys, "tasks", "export", "--task", "rules", "--split", "train", "--n", "20", "--out", out)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {(row["chosen"], row["rejected"]) for row in rows} == {("yes", "no"), ("no", "yes")}
+    assert all("is" in row["prompt"] and row["prompt"].endswith("?") for row in rows)
 
 
 @pytest.mark.parametrize("form", ["source", "words"])

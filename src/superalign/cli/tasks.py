@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from superalign.tasks import Page
 
 SPLITS = ("train", "dev", "validation", "test")
+ANY = "any number"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,16 +30,16 @@ class TasksConfig:
 
     action: tyro.conf.Positional[Literal["list", "audit", "export", "mutants"]] = "list"
     """List what there is, audit for blind tells, write preference data, or make mutants."""
-    task: Literal["slips", "traces", "mutants"] = "slips"
+    task: Literal["slips", "traces", "mutants", "rules", "pixels"] = "slips"
     """The task."""
     split: Literal["train", "dev", "validation", "test"] = "dev"
     """The split."""
     view: Literal["pair", "single"] = "pair"
-    """Which of two, or one alone."""
+    """Which of two, or one alone (pixels: which of ten digits; rules have one view)."""
     form: Literal["source", "words"] = "source"
     """Mutants as whole functions, or as windows of lexed words."""
     n: int | None = None
-    """Items, or faults to try, from 1 (default: 1000 of slips and traces, all mutants, 200 faults of a package)."""
+    """Items, or faults to try, from 1 (default: all mutants and pixels, 200 faults of a package, else 1000)."""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Folder of your own package with its tests (mutants; without it the shipped ones are built again)."""
     tests: str | None = None
@@ -75,24 +76,31 @@ def main(config: Annotated[TasksConfig, tyro.conf.arg(name="")]) -> None:
 
 def _list(config: TasksConfig) -> None:
     from superalign.tasks.mutants import mutants_index
+    from superalign.tasks.pixels import pixels
     from superalign.tasks.slips import draw
 
     counts = {split: len(draw(split)) for split in SPLITS}
-    if config.json:
-        print(json.dumps({"slips": counts, "traces": "any number", "mutants": mutants_index()["shipped"]}))
-    else:
-        print(f"slips    {counts}\ntraces   any number\nmutants  {mutants_index()['shipped']}")
+    pictures = {split: len(pixels(split=split).items) for split in SPLITS}
+    shipped = mutants_index()["shipped"]
+    held = {"slips": counts, "traces": ANY, "mutants": shipped, "rules": ANY, "pixels": pictures}
+    print(json.dumps(held) if config.json else "\n".join(f"{name:8} {count}" for name, count in held.items()))
 
 
 def _page(config: TasksConfig) -> Page:
-    from superalign.tasks import load_mutants, mutants, slips, traces
+    from superalign.tasks import load_mutants, mutants, pixels, rules, slips, traces
 
+    n = 1000 if config.n is None else config.n
+    if config.task == "rules":
+        return rules(split=config.split, n=n, seed=config.seed)
+    if config.task == "pixels":
+        view = "pair" if config.view == "pair" else "ten"
+        return pixels(split=config.split, view=view, n=config.n, seed=config.seed)
     if config.task == "mutants":
         made = load_mutants(config.made) if config.made else None
         options: dict[str, Any] = {"n": config.n, "seed": config.seed, "form": config.form, "made": made}
         return mutants(split=config.split, view=config.view, **options)
     make = slips if config.task == "slips" else traces
-    return make(split=config.split, view=config.view, n=1000 if config.n is None else config.n, seed=config.seed)
+    return make(split=config.split, view=config.view, n=n, seed=config.seed)
 
 
 def _export(config: TasksConfig) -> None:

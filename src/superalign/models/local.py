@@ -66,6 +66,8 @@ class LocalModel:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, special tokens included, cut at the model's longest context."""
+        if not texts:
+            return []  # tokenizers raise
         limit = int(getattr(self.network.config, "max_position_embeddings", 1024))
         encoded: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=True)["input_ids"]
         return [ids[:limit] for ids in encoded]

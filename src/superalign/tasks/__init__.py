@@ -5,7 +5,9 @@ from superalign.tasks.faults import Fault, synthetic_faults
 from superalign.tasks.item import SPLITS, Item, Page
 from superalign.tasks.lexer import Lexed, lex
 from superalign.tasks.mutants import Mutant, load_mutants, mutants
+from superalign.tasks.pixels import pixels
 from superalign.tasks.preferences import preferences, write_preferences
+from superalign.tasks.rules import rules
 from superalign.tasks.slips import Slip, slips
 from superalign.tasks.traces import traces
 
@@ -22,7 +24,9 @@ __all__ = [
     "lex",
     "load_mutants",
     "mutants",
+    "pixels",
     "preferences",
+    "rules",
     "slips",
     "synthetic_faults",
     "traces",

@@ -1,11 +1,13 @@
 """The blind-tell audit: what is reached by whoever never sees the question, or sees only the edit.
 
-Four attackers, each fitted on half of the clusters and tried on the other half, both ways:
+Attackers, each fitted on half of the clusters and tried on the other half, both ways:
 
 - `metadata`: bits of the id and of the cluster's name, place in the page, input lengths; never a token.
 - `edit-lookup`: the edit alone, looked up with additive smoothing. Pair: the first run of tokens in which the
   sides differ, as (only in a, only in b). Single: the token at the place.
 - `edit-logistic`: the edit alone, hashed: tokens of every differing run (pair), token and place (single).
+- `words` (rules alone): how often each word occurs in question and passage, which default concerns the question
+  (`blind_rules`): everything but who is which.
 - `edit-order`: the direction of the edit crossed with the place in the page, and with the neighbours' (`audit_order`):
   it sees the page as a whole, in its order.
 
@@ -33,6 +35,7 @@ import numpy as np
 from superalign.tasks.audit_order import Features, Run, order_of_pairs, order_of_singles
 from superalign.tasks.item import Item, Page
 from superalign.tasks.lexer import INDENTS, NAMED, SLOTS, lex
+from superalign.tasks.rules import blind_rules
 from superalign.tasks.traces import step_word
 
 MARGIN = 0.05
@@ -89,7 +92,10 @@ def audit(page: Page, *, seed: int = 0) -> tuple[AuditResult, ...]:
         shown = [{f"token {s.token}": 1.0, f"tenth {s.tenth}": 1.0} for s in seen]
         attackers["edit-logistic"] = _logistic(shown, answers)
         attackers["edit-order"] = _logistic(order_of_singles([s.token for s in seen]), answers)
-    return tuple(_result(page, name, attack, answers, halves) for name, attack in attackers.items())
+    results = [_result(page, name, attack, answers, halves) for name, attack in attackers.items()]
+    if page.task == "rules.passage":
+        results.append(_judged(page, "words", blind_rules(page, seed=seed)))
+    return tuple(results)
 
 
 def _result(
@@ -99,13 +105,17 @@ def _result(
     for fit, tried in (halves, halves[::-1]):
         score = attack(fit, tried)
         right += float(np.where(score == 0, 0.5, (score > 0) == (answers[tried] == 1)).sum())
-    accuracy, limit = right / len(answers), 0.5 + MARGIN
+    return _judged(page, name, right / len(answers))
+
+
+def _judged(page: Page, name: str, accuracy: float) -> AuditResult:
+    limit = 0.5 + MARGIN
     return AuditResult(
         task=page.task,
         split=page.split,
         attacker=name,
         accuracy=accuracy,
-        n=len(answers),
+        n=len(page.items),
         limit=limit,
         passed=accuracy <= limit,
     )

@@ -19,14 +19,17 @@ PROMPTS = {
     "slips": "Code as its author left it:",
     "mutants": "A function that passes its tests:",
     "traces": "A calculation modulo ten, every step right:",
+    "rules": "What follows from these rules?",
+    "pixels": "Which digit is it?",
 }
 HELD = ("validation", "test")
 
 
 def preferences(page: Page, *, quarantined: bool = False) -> list[dict[str, Any]]:
-    """Rows for TRL: {prompt, chosen, rejected} of a pair page, {prompt, completion, label} of a single one.
+    """Rows for TRL: {prompt, chosen, rejected} of pairs and of questions, {prompt, completion, label} of singles.
 
-    `label` is True for what is sound. Raises ValueError for a validation or test page, unless
+    `label` is True for what is sound. A question's texts are its prompt; the next option after the right one, round
+    and round, is rejected. Raises ValueError for a validation or test page, unless
     `quarantined=True` says that the rows stay in quarantine with every model they touch (rules R1 and R4).
 
     Example: `preferences(slips(split="train", n=100))[0].keys()`
@@ -43,8 +46,12 @@ def preferences(page: Page, *, quarantined: bool = False) -> list[dict[str, Any]
         if item.options == ("a", "b"):
             sound, altered = item.options[answer], item.options[1 - answer]
             rows.append({"prompt": prompt, "chosen": item.input[sound], "rejected": item.input[altered]})
-        else:
+        elif "code" in item.input:
             rows.append({"prompt": prompt, "completion": item.input["code"], "label": answer == 0})
+        else:
+            wrong = item.options[(answer + 1) % len(item.options)]
+            asked = "\n".join(item.input[name] for name in sorted(item.input))
+            rows.append({"prompt": f"{prompt}\n{asked}", "chosen": item.options[answer], "rejected": wrong})
     return rows
 
 

@@ -1,0 +1,19 @@
+"""Judges: whoever believes something by what it is shown."""
+
+from superalign.oversight.judges.adapted import AdaptedJudge, adapted
+from superalign.oversight.judges.flawed import Biased, Lazy, Noisy
+from superalign.oversight.judges.likelihood import LikelihoodJudge
+from superalign.oversight.judges.picture import PictureJudge
+from superalign.oversight.judges.pixels import PixelJudge, train_pixel_judge
+
+__all__ = [
+    "AdaptedJudge",
+    "Biased",
+    "Lazy",
+    "LikelihoodJudge",
+    "Noisy",
+    "PictureJudge",
+    "PixelJudge",
+    "adapted",
+    "train_pixel_judge",
+]

@@ -1,0 +1,132 @@
+"""Many plays at once: whatever all protocols under way ask of one player is answered in one batch.
+
+    episodes = list(play(PROTOCOLS["debate"], cases, {"judge": judge, "a": adviser, "b": adviser}, seed=0))
+
+A judge that answers NaN or an adviser that is too late becomes a failure of that episode and of no other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from superalign.oversight.table import Answers, Belief, Protocol, Request, Table
+from superalign.oversight.types import Case, Cost, Episode, Message, Players
+
+
+def play(
+    protocol: Protocol,
+    cases: Sequence[Case],
+    players: Players,
+    *,
+    seed: int = 0,
+    sides: Sequence[Sequence[tuple[int | None, ...]]] | None = None,
+    patience: float = 60.0,
+) -> Iterator[Episode]:
+    """Play a protocol on every Case in all its seatings; yields episodes in order once all are played.
+
+    `players` seats the judge, the protocol's advisers and, where claims are checked, a referee. `sides` lists the
+    seatings of each Case instead of the protocol's own. Calls to players whose `remote` is true overlap, and are given
+    `patience` seconds. Raises ValueError when a seat is empty.
+    """
+    empty = [s for s in ("judge", *protocol.seats, *(("referee",) if protocol.referee else ())) if s not in players]
+    if empty:
+        raise ValueError(f"{protocol.name}: nobody sits at {', '.join(empty)}: seat a player there")
+    if sides is None:
+        sides = [protocol.seatings(len(case.options)) for case in cases]
+    tables = [
+        Table(protocol=protocol, case=case, sides=tuple(seating), seed=seed)
+        for case, seatings in zip(cases, sides, strict=True)
+        for seating in seatings
+    ]
+    verdicts = _run(tables, players, patience)
+    for table, verdict in zip(tables, verdicts, strict=True):
+        yield Episode(
+            protocol=protocol.name,
+            item=table.case.item,
+            task=table.case.task,
+            cluster=table.case.cluster,
+            sides=table.sides,
+            seed=seed,
+            messages=tuple(table.messages),
+            beliefs=tuple(table.beliefs),
+            belief=verdict,
+            failures=tuple(table.failures),
+            cost=table.cost,
+        )
+
+
+def _run(tables: Sequence[Table], players: Players, patience: float) -> list[Belief | None]:
+    verdicts: list[Belief | None] = [None] * len(tables)
+    plays = [table.protocol.play(table) for table in tables]
+    waiting: dict[int, tuple[Request, ...]] = {}
+    sent: dict[int, Answers | None] = dict.fromkeys(range(len(tables)))
+    while sent:
+        for i, answers in sent.items():
+            try:
+                waiting[i] = next(plays[i]) if answers is None else plays[i].send(answers)
+            except StopIteration as end:
+                verdicts[i] = end.value
+                waiting.pop(i, None)
+        sent = _answered(waiting, tables, players, patience)
+    return verdicts
+
+
+def _answered(
+    waiting: dict[int, tuple[Request, ...]], tables: Sequence[Table], players: Players, patience: float
+) -> dict[int, Answers | None]:
+    """Answers to everything that is asked just now, player by player."""
+    asked: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for i, requests in waiting.items():
+        for k, request in enumerate(requests):
+            asked.setdefault((request.seat, request.what), []).append((i, k))
+    found: dict[tuple[int, int], Any] = {}
+    merged: dict[tuple[int, str], list[tuple[int, int]]] = {}
+    for (seat, what), places in asked.items():
+        merged.setdefault((id(players[seat]), what), []).extend(places)
+    for (_, what), places in merged.items():
+        player = players[waiting[places[0][0]][places[0][1]].seat]
+        began = time.perf_counter()
+        abouts = [waiting[i][k].about for i, k in places]
+        answers = list(_ask(player, what, abouts, patience))
+        if len(answers) != len(places):
+            raise ValueError(f"{type(player).__name__}.{what}: {len(places)} were asked, {len(answers)} answered")
+        each = (time.perf_counter() - began) / len(places)
+        for (i, k), answer in zip(places, answers, strict=True):
+            tables[i].cost += Cost(seconds=each)
+            found[i, k] = _patched(answer, tables[i], waiting[i][k])
+    return {i: tuple(found[i, k] for k in range(len(requests))) for i, requests in waiting.items()}
+
+
+class _Late(NamedTuple):
+    """Stands for an answer that did not come in time."""
+
+
+def _ask(player: Any, what: str, abouts: Sequence[Any], patience: float) -> Iterable[Any]:
+    if what == "holds":
+        return [player.holds(*about) for about in abouts]
+    ask: Callable[[Sequence[Any]], Sequence[Any]] = getattr(player, what)
+    if not getattr(player, "remote", False):
+        return ask(abouts)
+    return _overlapped(ask, abouts, patience)
+
+
+def _overlapped(ask: Callable[[Sequence[Any]], Sequence[Any]], abouts: Sequence[Any], patience: float) -> list[Any]:
+    pool = ThreadPoolExecutor(min(32, len(abouts)))
+    futures: list[Future[Any]] = [pool.submit(lambda about: ask([about])[0], about) for about in abouts]
+    _, late = wait(futures, timeout=patience)
+    pool.shutdown(wait=False, cancel_futures=True)
+    return [_Late() if f in late else f.result() for f in futures]
+
+
+def _patched(answer: Any, table: Table, request: Request) -> Any:
+    if not isinstance(answer, _Late):
+        return answer
+    table.failures.append(f"timeout: {request.seat}")
+    if request.what == "moves":
+        return Message(speaker=request.seat)
+    return False if request.what == "holds" else np.full(len(table.case.options), np.nan)

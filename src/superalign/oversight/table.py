@@ -1,0 +1,202 @@
+"""The table at which one protocol is played on one Case: what a protocol asks through, and what it is told.
+
+A protocol is a generator over a Table: it yields requests, all that are asked at once, and is sent one answer each. It
+knows nothing of batches, threads or time (`play`). What a player says is checked here, for every protocol alike: quotes
+are compared with the Case, and marks, seats and sides are set by the table, whatever the player wrote.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from superalign.oversight.types import Case, Charge, Cost, Message, Players, Position, Quote, View
+
+Belief = tuple[float, ...]
+Answers = tuple[Any, ...]
+Play = Generator["tuple[Request, ...]", Answers, "Belief | None"]
+"""Yields what is asked at once, is sent one answer each, returns the verdict (None: the judge failed)."""
+
+
+class Request(NamedTuple):
+    """One question to one player: `what` is "moves", "knows", "beliefs" or "holds"."""
+
+    seat: str
+    what: str
+    about: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What players are trained on: Cases of the training split with their true options, and the players at hand."""
+
+    cases: Sequence[Case]
+    answers: Sequence[int]
+    players: Players
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """Rules by which a judge is helped, as a generator over one table."""
+
+    name: str
+    title: str
+    play: Callable[[Table], Play]
+    seats: tuple[str, ...] = ()
+    """Advisers it needs."""
+    sides: int = 0
+    """How many of them argue for an assigned option: 0, 1 (every item is played for either) or 2 (in both orders)."""
+    referee: bool = False
+    """Does somebody have a claim checked?"""
+    train: Callable[[Lesson], Players] | None = None
+    """Makes the players that it is played with from those at hand, where something is trained for it."""
+    source: str = ""
+    """Paper and section."""
+
+    def seatings(self, options: int) -> list[tuple[int | None, ...]]:
+        """All assignments of sides to seats that an item of two options is played with. Raises ValueError for others.
+
+        >>> Protocol(name="", title="", play=lambda table: None, seats=("a", "b"), sides=2).seatings(2)
+        [(0, 1), (1, 0)]
+        """
+        rest: tuple[int | None, ...] = (None,) * (len(self.seats) - self.sides)
+        if self.sides == 0:
+            return [rest]
+        if options != 2:
+            raise ValueError(f"{self.name}: an item has {options} options, say which sides are to be argued for")
+        return [(0, *rest), (1, *rest)] if self.sides == 1 else [(0, 1, *rest), (1, 0, *rest)]
+
+
+@dataclass(slots=True, kw_only=True)
+class Table:
+    """One play under way."""
+
+    protocol: Protocol
+    case: Case
+    sides: tuple[int | None, ...]
+    seed: int
+    messages: list[Message] = field(default_factory=list)
+    beliefs: list[Belief | None] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    cost: Cost = field(default_factory=Cost)
+    order: list[Charge] = field(default_factory=list)
+    """Charges in the order in which they are to be checked, where the protocol has one of its own."""
+
+    def draw(self, *parts: object) -> int:
+        """A seed for whatever is random here: of item, sides, play's seed and `parts`, never of the order of play."""
+        text = "\0".join(map(str, (self.case.item, self.protocol.name, self.sides, self.seed, *parts)))
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest(), "big")
+
+    @property
+    def view(self) -> View:
+        """What the judge has been shown."""
+        case = self.case
+        return View(task=case.task, question=case.question, options=case.options, messages=tuple(self.messages))
+
+    def view_of(self, pieces: Iterable[int]) -> View:
+        """A view of these pieces and nothing else."""
+        return replace(self.view, messages=(self._table_says(pieces),))
+
+    def view_by(self, seat: str) -> View:
+        """What the judge has been shown by one seat alone."""
+        return replace(self.view, messages=tuple(m for m in self.messages if m.speaker == seat))
+
+    def random_pieces(self, count: int, *parts: object) -> list[int]:
+        """Up to `count` pieces at random."""
+        order = np.random.default_rng(self.draw("pieces", *parts)).permutation(len(self.case.pieces))
+        return sorted(order[:count].tolist())
+
+    def reveal(self, pieces: Iterable[int]) -> None:
+        """Show pieces that nobody chose."""
+        self.messages.append(self._table_says(pieces))
+
+    def settle(self, charge: Charge) -> None:
+        """Put on the table what a check has shown."""
+        self.messages.append(Message(speaker="referee", charges=(charge,)))
+
+    def _table_says(self, pieces: Iterable[int]) -> Message:
+        quotes = tuple(Quote(piece, self.case.pieces[piece].texts, verified=True) for piece in pieces)
+        return Message(speaker="table", quotes=quotes)
+
+    def side(self, seat: str) -> int | None:
+        """The option a seat argues for."""
+        return self.sides[self.protocol.seats.index(seat)]
+
+    def say(self, *seats: str, turns_left: int = 0, view: View | None = None) -> Play:
+        """One turn: the seats speak at once, nobody hears the others before; then all of it is on the table."""
+        view = self.view if view is None else view
+        asked = tuple(
+            Request(
+                seat,
+                "moves",
+                Position(
+                    case=self.case,
+                    seat=seat,
+                    side=self.side(seat),
+                    view=view,
+                    turns_left=turns_left,
+                    draw=self.draw(seat, len(self.messages)),
+                ),
+            )
+            for seat in seats
+        )
+        answers = yield asked
+        for seat, said in zip(seats, answers, strict=True):
+            self.hear(seat, said)
+        return None
+
+    def hear(self, seat: str, said: Message) -> None:
+        """Put a message on the table, its seat, side and marks set by the table alone."""
+        quotes = tuple(q._replace(verified=self._verified(q.piece, q.texts)) for q in said.quotes)
+        if not all(q.verified for q in quotes):
+            self.failures.append(f"misquote: {seat}")
+        charges = tuple(c._replace(holds=None) for c in said.charges)
+        side = self.side(seat) if seat in self.protocol.seats else None
+        message = replace(said, speaker=seat, side=side, quotes=quotes, charges=charges)
+        self.messages.append(message)
+        self.cost += Cost(adviser_words=words_in(message))
+
+    def _verified(self, piece: int, texts: tuple[str, ...]) -> bool:
+        known = self.case.pieces
+        return 0 <= piece < len(known) and [t.split() for t in texts] == [t.split() for t in known[piece].texts]
+
+    def believe(self, view: View | None = None) -> Play:
+        """Ask the judge, by what is on the table or by `view`; the belief is kept and returned."""
+        view = self.view if view is None else view
+        self.cost += Cost(judge_words=len(view.question.split()) + sum(map(words_in, view.messages)))
+        (row,) = yield (Request("judge", "beliefs", view),)
+        belief = self.normal(row)
+        self.beliefs.append(belief)
+        return belief
+
+    def normal(self, row: Sequence[float] | None) -> Belief | None:
+        """A judge's row as a belief; None, and a failure, where it is no distribution."""
+        values = [float(p) for p in row] if row is not None else []
+        total = math.fsum(values)
+        fine = len(values) == len(self.case.options) and math.isfinite(total) and total > 0 and min(values) >= 0
+        if not fine:
+            self.failures.append("nan" if values else "no answer")
+            return None
+        return tuple(p / total for p in values)
+
+    def knows(self, seat: str) -> Generator[tuple[Request, ...], Answers, Belief | None]:
+        """What an adviser believes itself."""
+        (row,) = yield (Request(seat, "knows", self.case),)
+        return self.normal(row)
+
+    def check(self, charge: Charge) -> Generator[tuple[Request, ...], Answers, bool]:
+        """Have one charge checked, at the judge's expense."""
+        self.cost += Cost(judge_checks=1)
+        (holds,) = yield (Request("referee", "holds", (self.case, charge)),)
+        return bool(holds)
+
+
+def words_in(message: Message) -> int:
+    """Words of a message's quotes and text."""
+    return sum(len(text.split()) for q in message.quotes for text in q.texts) + len(message.text.split())
