@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from superalign.evidence import Workspace, verify
+from superalign.models import load_model
 from superalign.pipeline import RunConfig, sizes
 from superalign.pipeline import run as run_module
 from superalign.pipeline.desk import Desk
@@ -29,7 +30,7 @@ from superalign.tasks.slips import draw
 
 TINY = dataclasses.replace(
     sizes("quick"),
-    seeds=2,
+    seeds=1,
     train_pairs=200,
     half_a=60,
     half_b=80,
@@ -42,7 +43,8 @@ TINY = dataclasses.replace(
     install_near=10,
     audit_pairs=30,
     audit_sweep=10,
-    kinds=("trigger", "sandbag"),
+    kinds=("trigger",),
+    organism_seeds=1,
     steps=8,
     trace_pairs=10,
     mutant_pairs=20,
@@ -69,6 +71,8 @@ def warm() -> None:
     """Draw the items once, here: children start with them, and are killed in what they do, not in what they load."""
     for split in ("train", "dev", "validation", "test"):
         draw(split)
+    for size in ("xs", "s"):
+        load_model(f"family:{size}")
     with tempfile.TemporaryDirectory() as folder, Workspace.open(Path(folder), create=True) as ws:
         desk = Desk(ws=ws, config=RunConfig(workspace=Path(folder)), sizes=TINY, say=lambda text: None)
         drawn(desk)
@@ -111,7 +115,7 @@ def main() -> None:
             workspace, seen = Path(folder) / f"ws{finished}", []
             while True:
                 child = played(workspace)
-                delay = dice.uniform(0.05, took / 6) if done < kills else 600.0
+                delay = dice.uniform(0.05, took) if done < kills else 600.0
                 end = time.monotonic() + delay
                 while time.monotonic() < end and not (ended := os.waitpid(child, os.WNOHANG))[0]:
                     time.sleep(0.005)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from superalign.tasks import Page, slips
-from superalign.tasks.slips import KINDS, WINDOW, draw, item_id
+from superalign.tasks.slips import KINDS, WINDOW, _drawn, draw, item_id
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_ids_tell_nothing(pair: Page) -> None:
 @pytest.mark.parametrize("view", ["pair", "single"])
 def test_the_same_seed_gives_the_same_page(view: str) -> None:
     first = slips(split="dev", view=view, n=60)
-    draw.cache_clear()
+    _drawn.cache_clear()
     assert slips(split="dev", view=view, n=60) == first
 
 

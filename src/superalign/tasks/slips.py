@@ -189,13 +189,17 @@ def _balanced(found: dict[tuple[str, str], list[Slip]], rng: np.random.Generator
     return [couples[i] for i in rng.permutation(len(couples))]
 
 
-@lru_cache(maxsize=8)
 def draw(split: str, *, seed: int = 0) -> tuple[Slip, ...]:
     """All balanced slips of a split, shuffled, the four kinds as evenly as the source allows, one per window.
 
     The order is frozen by `seed`; a prefix of it is a fair sample. Each slip is shuffled by itself: were couples left
     together, which of the two comes first would tell their directions.
     """
+    return _drawn(split, seed)  # one key however it is called: a draw takes seconds
+
+
+@lru_cache(maxsize=8)
+def _drawn(split: str, seed: int) -> tuple[Slip, ...]:
     rng = np.random.default_rng([seed, *split.encode()])
     found = _candidates(split, rng)
     queues = {kind: _balanced(found[kind], rng) for kind in KINDS}
