@@ -9,6 +9,7 @@ import pytest
 from superalign.oversight.cases import case_of
 from superalign.oversight.play import play
 from superalign.oversight.protocols import PROTOCOLS, consultancy, debate, unaided
+from superalign.oversight.table import Protocol
 from superalign.oversight.types import Message, Quote
 
 from .conftest import CountingJudge, FirstPiece
@@ -187,3 +188,14 @@ def test_a_check_that_holds_settles_the_item(page, seated):
     for episode in play(PROTOCOLS["bisection"], cases_of(page), seated):
         charge = episode.messages[-1].charges[0]
         assert charge.holds == (truths[episode.item]["answer"] == 1 and charge.piece == truths[episode.item]["place"])
+
+
+def test_the_protocol_of_the_docs_plays(page, seated):
+    def rules(table):
+        yield from table.say("adviser")
+        return (yield from table.believe())
+
+    one_quote = Protocol(name="one quote", title="one quote of an adviser", play=rules, seats=("adviser",), sides=1)
+    episodes = list(play(one_quote, cases_of(page), seated))
+    assert len(episodes) == 24
+    assert all(len(e.messages) == 1 and e.belief for e in episodes)

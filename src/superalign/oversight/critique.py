@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from superalign.training.features import TextFeatures
+if TYPE_CHECKING:
+    from superalign.training.features import TextFeatures  # torch loads where it is needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

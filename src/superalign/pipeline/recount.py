@@ -19,6 +19,7 @@ from typing import Any
 
 from superalign.evidence import Event, Finding, Tampered, Workspace, holdout
 from superalign.evidence.truth import SealMissing
+from superalign.pipeline.board_recount import boards_of, replay
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.gate import decide
 from superalign.pipeline.held import ASK, score_admission, score_test
@@ -111,6 +112,18 @@ def _recount(ws: Workspace) -> Recount:
             facts = strike(ws, tally, facts)
         except MALFORMED as error:
             findings.append(run.unfit("what this run says can't be compared with the ledger", error))
+    boards, odd = boards_of(ws)
+    findings += odd
+    for board in boards:
+        tally = Played(ws, len(events))
+        try:
+            replay(board, tally, ws)
+            facts = strike(ws, tally, facts)
+        except MALFORMED as error:
+            what = f"the scores of this leaderboard can't be recomputed ({type(error).__name__}: {error})"
+            do = "ask for the whole workspace, and who made it"
+            seq = board.event.seq
+            findings.append(Finding(seq=seq, what=f"{what:.300}", where=f"event {seq}", do=do))
     findings += [unexplained(ws, event) for event in facts]
     spent, withheld = _budgets(ws)
     followed = len(events) - len({f.seq for f in findings} & {e.seq for e in events})

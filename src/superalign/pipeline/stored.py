@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 from superalign.evidence import Event, Finding, SuperalignError, Tampered, Workspace, is_digest
 from superalign.pipeline.config import RunConfig, Sizes
@@ -52,10 +52,18 @@ class Run:
         return Finding(seq=seq, what=f"{what}: {said:.300}", where=f"event {seq}", do=_WHOLE)
 
 
+class Keyed(Protocol):
+    """A run, or a leaderboard."""
+
+    @property
+    def key(self) -> str:
+        """What its stages name it by."""
+
+
 class Stored:
     """What one run stored, stage by stage."""
 
-    def __init__(self, ws: Workspace, run: Run) -> None:
+    def __init__(self, ws: Workspace, run: Keyed) -> None:
         self._ws, key = ws, run.key
         self._stages: dict[str, list[Event]] = {}
         for event in ws.ledger.events("stage"):

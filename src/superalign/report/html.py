@@ -118,7 +118,7 @@ def chip(verdict: str) -> Html:
     """A verdict as a word in a box; the word, not the colour, says it."""
     look = {
         "pass": "pass", "supported": "pass", "fail": "fail", "not supported": "unsure", "cannot tell": "unsure",
-        "carries it": "pass", "not shown": "unsure",
+        "carries it": "pass", "not shown": "unsure", "better": "pass", "worse": "fail",
     }  # fmt: skip
     sign = {"pass": "✓", "fail": "✗", "unsure": "?"}.get(look.get(verdict, ""), "·")
     return tag("span", f"{sign} ", clip(verdict, 40), class_=f"chip {look.get(verdict, 'unsure')}")

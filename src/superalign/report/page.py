@@ -31,11 +31,11 @@ def write_dossier(workspace: Workspace | Path, out: Path) -> Path:
     >>> write_dossier(Path(".superalign"), Path("dossier.html"))   # doctest: +SKIP
     """
     if isinstance(workspace, Workspace):
-        page = render(compile_dossier(workspace.ledger.events(), _reader(workspace.store)))
+        page = render(compile_dossier(workspace.ledger.events(), reader(workspace.store)))
     else:
         with Workspace.open(Path(workspace), create=False, write=False) as opened:
-            page = render(compile_dossier(opened.ledger.events(), _reader(opened.store)))
-    return _put(page, Path(out))
+            page = render(compile_dossier(opened.ledger.events(), reader(opened.store)))
+    return put(page, Path(out))
 
 
 def render(dossier: Dossier) -> str:
@@ -58,7 +58,7 @@ def render(dossier: Dossier) -> str:
     return shell(name, body)
 
 
-def _reader(store: ObjectStore) -> Any:
+def reader(store: ObjectStore) -> Any:
     """Objects as JSON, small ones only: a stranger's workspace must not fill the memory."""
 
     def get_json(digest: str) -> Any:
@@ -70,7 +70,7 @@ def _reader(store: ObjectStore) -> Any:
     return get_json
 
 
-def _put(page: str, out: Path) -> Path:
+def put(page: str, out: Path) -> Path:
     """Write beside the target and rename, so that nobody ever reads half a page."""
     out.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")

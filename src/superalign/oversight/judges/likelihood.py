@@ -80,6 +80,21 @@ class LikelihoodJudge:
             row[1] = sum(len(run.split()) for run in first) - sum(len(run.split()) for run in second)
         return out
 
+    def prime(self, cases: Sequence[Case], quotes: int) -> None:
+        """Read, in one fixed order, all runs of up to `quotes` pieces and the whole of every Case.
+
+        The last bits of a log-probability depend on what it was computed beside: a play that was stopped and goes on
+        finds the same numbers.
+        """
+        texts: dict[str, None] = {}
+        for case in cases:
+            pieces = [piece.texts for piece in case.pieces]
+            spans = [(i, j) for i in range(len(pieces)) for j in range(i + 1, min(i + quotes, len(pieces)) + 1)]
+            for low, high in dict.fromkeys((*spans, (0, len(pieces)))):
+                shown = {at: pieces[at] for at in range(low, high)}
+                texts |= dict.fromkeys(run for side in (0, 1) for run in runs(case.task, shown, side))
+        self._read(set(texts))
+
     def _read(self, texts: set[str]) -> None:
         new = sorted(text for text in texts if text not in self.remembered)
         skip = len(PREFIX.split())

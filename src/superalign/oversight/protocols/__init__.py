@@ -6,7 +6,7 @@
 from importlib.metadata import entry_points
 
 from superalign.oversight.protocols.consultancy import consultancy, double_consultancy, open_consultancy
-from superalign.oversight.protocols.controls import deference, ensemble, oracle, unaided
+from superalign.oversight.protocols.controls import QUOTES, deference, ensemble, oracle, unaided
 from superalign.oversight.protocols.critique import critique, critique_of_critique
 from superalign.oversight.protocols.debate import debate, debate_with_checks
 from superalign.oversight.protocols.decomposition import bisection, decomposition
@@ -14,39 +14,43 @@ from superalign.oversight.protocols.market import market_making
 from superalign.oversight.protocols.prover_verifier import prover_verifier
 from superalign.oversight.table import Protocol
 
-OURS: tuple[Protocol, ...] = (
-    unaided(),
-    oracle(),
-    deference(),
-    ensemble(),
-    consultancy(),
-    open_consultancy(),
-    double_consultancy(),
-    critique(),
-    critique(claims=3, checks=3),
-    critique_of_critique(),
-    debate(),
-    debate(simultaneous=False),
-    debate(turns=1),
-    debate_with_checks(),
-    decomposition(),
-    bisection(),
-    market_making(),
-    prover_verifier(),
-)
-"""What ships."""
+
+def shipped(budget: int = QUOTES) -> tuple[Protocol, ...]:
+    """What ships, with `budget` pieces for a judge to read in one play."""
+    if budget < 2:
+        raise ValueError(f"a budget of {budget} pieces: a debate needs 2, one for either side")
+    half = budget // 2
+    return (
+        unaided(quotes=budget),
+        oracle(),
+        deference(),
+        ensemble(quotes=budget),
+        consultancy(turns=budget),
+        open_consultancy(turns=budget),
+        double_consultancy(turns=half),
+        critique(),
+        critique(claims=3, checks=3),
+        critique_of_critique(),
+        debate(turns=half),
+        debate(turns=half, simultaneous=False),
+        debate(turns=1),
+        debate_with_checks(),
+        decomposition(),
+        bisection(),
+        market_making(turns=budget),
+        prover_verifier(turns=budget),
+    )
 
 
-def protocols() -> dict[str, Protocol]:
+def protocols(budget: int = QUOTES) -> dict[str, Protocol]:
     """Name → protocol: ours, then those that other packages offer under `superalign.protocols`.
 
-    Raises ValueError where two have one name.
+    Raises ValueError where two have one name, or when a debate has no room in the budget.
     """
-    found = {protocol.name: protocol for protocol in OURS}
-    for entry in entry_points(group="superalign.protocols"):
-        protocol = entry.load()
+    found: dict[str, Protocol] = {}
+    for protocol in (*shipped(budget), *(entry.load() for entry in entry_points(group="superalign.protocols"))):
         if protocol.name in found:
-            raise ValueError(f"{entry.value}: there is a protocol {protocol.name!r} already: name it otherwise")
+            raise ValueError(f"there is a protocol {protocol.name!r} already: name the other one otherwise")
         found[protocol.name] = protocol
     return found
 
@@ -55,6 +59,7 @@ PROTOCOLS = protocols()
 
 __all__ = [
     "PROTOCOLS",
+    "QUOTES",
     "bisection",
     "consultancy",
     "critique",
@@ -68,6 +73,8 @@ __all__ = [
     "market_making",
     "open_consultancy",
     "oracle",
+    "protocols",
     "prover_verifier",
+    "shipped",
     "unaided",
 ]

@@ -1,0 +1,72 @@
+"""What a leaderboard is: tasks, players, budget and sizes, and which protocol can be played on which task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+BoardTask = Literal["slips", "traces", "mutants", "pixels"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OversightConfig:
+    """Every protocol of scalable oversight on the same items, with the same judge, advisers, budget and seeds."""
+
+    workspace: Path = Path(".superalign")
+    """Folder of ledger and objects; a leaderboard that was stopped here goes on."""
+    preset: Literal["default", "quick"] = "default"
+    """Sizes: `default` for evidence, `quick` for a first look."""
+    tasks: tuple[BoardTask, ...] = ("slips", "traces", "pixels")
+    """What is judged."""
+    protocols: tuple[str, ...] = ()
+    """Names of protocols; none: all. The controls are always played."""
+    judge: str = "family:xs"
+    """The weak judge of texts: family:SIZE or hf:PATH. Pictures have a judge of their own."""
+    advisers: str = "family:m"
+    """The strong model that advises on texts."""
+    budget: int = 4
+    """Pieces that the judge reads in one play."""
+    seeds: int = 1
+    """Seeds: of every draw, and of whatever is trained."""
+    seed: int = 0
+    """The first of them."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object on stdout; progress goes to stderr."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardSizes:
+    """How much of everything."""
+
+    items: int = 200
+    lesson: int = 400
+    """Pairs of the training split that judges are fitted on and players are trained with."""
+    games: int = 150
+    """Of these, how many are played when something is trained by playing."""
+
+
+def board_sizes(preset: str) -> BoardSizes:
+    """The sizes of a preset."""
+    return BoardSizes(items=60, lesson=120, games=40) if preset == "quick" else BoardSizes()
+
+
+CONTROLS = ("unaided", "deference", "ensemble")
+"""Always played, and what every protocol is compared with."""
+PRIMARY = (("debate", "unaided"), ("debate", "consultancy"))
+"""Confirmed pairs, a task each; all others are exploratory."""
+
+
+def why_not(protocol: str, referee: bool, task: str) -> str:
+    """Why a protocol is not played on a task; empty where it is.
+
+    >>> why_not("bisection", True, "slips")
+    'needs steps that follow from each other'
+    """
+    if protocol == "bisection" and task != "traces":
+        return "needs steps that follow from each other"
+    if referee and task == "pixels":
+        return "no claim about a pixel can be checked: what is quoted is seen"
+    return ""

@@ -1,0 +1,102 @@
+"""V2 of leaderboards: what a stranger's ledger says was played, checked, and its scores made again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, get_args
+
+from superalign.evidence import Event, Finding, Tampered, Workspace
+from superalign.pipeline.board_config import BoardSizes, BoardTask, OversightConfig
+from superalign.pipeline.board_scores import cells_of, chosen_protocols, drawn, page_of, score_task
+from superalign.pipeline.desk import Desk
+from superalign.pipeline.pages import open_page
+from superalign.pipeline.stored import MALFORMED, MAX_RUNS, Malformed, Stored
+
+LARGER = 20
+"""A size may be so many times that of the default preset."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """One leaderboard that a workspace holds, and the event that says so."""
+
+    event: Event
+    config: OversightConfig
+    sizes: BoardSizes
+
+    @property
+    def key(self) -> str:
+        """What its stages name it by."""
+        return self.desk(None).key("run")
+
+    def desk(self, ws: Any) -> Desk:
+        """A desk of this configuration."""
+        return Desk(ws=ws, config=self.config, sizes=self.sizes, say=lambda text: None)
+
+
+def boards_of(ws: Workspace) -> tuple[list[Board], list[Finding]]:
+    """The different leaderboards of a workspace, and what is wrong with others."""
+    boards: dict[str, Board] = {}
+    findings = []
+    for event in ws.ledger.events("run"):
+        if "board" not in event.body:
+            continue
+        try:
+            board = Board(event=event, config=_config(event, ws), sizes=_sizes(event))
+            same = event.body.get("items") == drawn(board.config, board.sizes)
+            if not same:
+                raise Malformed(event.seq, "this version of superalign draws other items than the one that played this")
+            chosen_protocols(board.config)
+        except MALFORMED as error:
+            do = "verify it with the version that made it, or don't rely on it"
+            findings.append(Finding(seq=event.seq, what=f"{error!s:.300}", where=f"event {event.seq}", do=do))
+            continue
+        boards.setdefault(board.key, board)
+    if len(boards) > MAX_RUNS:
+        raise Tampered(f"{len(boards)} different leaderboards, and scores of {MAX_RUNS} at most are recomputed")
+    return list(boards.values()), findings
+
+
+def replay(board: Board, tally: Any, ws: Workspace) -> None:
+    """Score again every task of a board that was scored, from all cells that the plan names."""
+    desk, done = board.desk(tally), Stored(ws, board)
+    chosen, config = chosen_protocols(board.config), board.config
+    for task in config.tasks:
+        if done(f"{task}, measured") is None:
+            continue
+        seeds = range(config.seed, config.seed + config.seeds)
+        cells = {cell.name: [done(f"{task}: {cell.name}, seed {s}") for s in seeds] for cell in cells_of(task, chosen)}
+        score_task(desk, task, open_page(desk, page_of(task, "validation", board.sizes)), cells)
+
+
+def _config(event: Event, ws: Workspace) -> OversightConfig:
+    stated = event.body["board"]
+    if not isinstance(stated, Mapping):
+        raise Malformed(event.seq, "the config of this leaderboard is no object")
+    kept: dict[str, Any] = {}
+    for field in fields(OversightConfig):
+        if field.name in ("workspace", "json"):
+            continue
+        usual, value = getattr(OversightConfig(), field.name), stated.get(field.name)
+        listed = isinstance(value, list) and all(isinstance(name, str) for name in value)
+        fits = listed if isinstance(usual, tuple) else isinstance(value, str)
+        if isinstance(usual, int):
+            fits = isinstance(value, str) and value.isdecimal() and len(value) < 10
+        if not fits:
+            raise Malformed(event.seq, f"{value!r:.80} can't be the {field.name} of a leaderboard")
+        kept[field.name] = tuple(value) if isinstance(usual, tuple) else type(usual)(value)
+    if not kept["tasks"] or set(kept["tasks"]) - set(get_args(BoardTask)) or not 1 <= kept["seeds"] <= 100:
+        raise Malformed(event.seq, "this leaderboard has tasks or seeds that no leaderboard has")
+    return OversightConfig(workspace=ws.path, **kept)
+
+
+def _sizes(event: Event) -> BoardSizes:
+    stated, usual = event.body.get("sizes"), BoardSizes()
+    names = [field.name for field in fields(BoardSizes)]
+    if not isinstance(stated, Mapping) or set(stated) != set(names):
+        raise Malformed(event.seq, "the sizes of this leaderboard are no such object")
+    for name in names:
+        if type(stated[name]) is not int or not 1 <= stated[name] <= LARGER * getattr(usual, name):
+            raise Malformed(event.seq, f"{stated[name]!r:.80} can't be the size {name} of a leaderboard")
+    return BoardSizes(**stated)

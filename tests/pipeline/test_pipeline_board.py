@@ -1,0 +1,150 @@
+"""The leaderboard: controls always stand in it, a stopped one goes on, and its scores follow from what is stored."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from superalign.evidence import SuperalignError, Workspace, verify
+from superalign.pipeline import board as board_module
+from superalign.pipeline.board import play_board
+from superalign.pipeline.board_config import CONTROLS, BoardSizes, OversightConfig, board_sizes, why_not
+from superalign.pipeline.board_scores import ADAPTED, cells_of, chosen_protocols, rows_of
+from superalign.pipeline.recount import recount
+
+TINY = BoardSizes(items=16, lesson=30, games=10)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch, tmp_path):
+    monkeypatch.setenv("SUPERALIGN_KEYS", str(tmp_path / "keys"))
+    monkeypatch.setattr(board_module, "board_sizes", lambda preset: TINY)
+
+
+def config(tmp_path, **changes):
+    usual = {"tasks": ("traces",), "protocols": ("debate", "consultancy"), "advisers": "family:s"}
+    return OversightConfig(workspace=tmp_path / "ws", **{**usual, **changes})
+
+
+def measured(path):
+    with Workspace.open(path, create=False, write=False) as ws:
+        return {
+            e.body["name"]: (e.body["value"], e.body["low"], e.body["high"]) for e in ws.ledger.events("measurement")
+        }
+
+
+def test_controls_are_always_played_and_scores_follow(tmp_path):
+    play_board(config(tmp_path))
+    found = measured(tmp_path / "ws")
+    for name in (*CONTROLS, "debate", "consultancy", "consultancy" + ADAPTED):
+        assert 0 <= found[f"board.traces.{name}.accuracy"][0] <= 1
+    assert found["board.traces.unaided.bits gained"][0] == 0
+    honest, lying = (found[f"board.traces.consultancy.{side}"][0] for side in ("honest", "dishonest"))
+    assert found["board.traces.consultancy.accuracy"][0] == pytest.approx((honest + lying) / 2)
+    assert verify(tmp_path / "ws").ok
+    counted = recount(tmp_path / "ws")
+    assert counted.findings == ()
+    assert counted.followed == len(found) + 1, "and the conversations shown"
+
+
+def test_a_stopped_board_goes_on_and_ends_alike(tmp_path):
+    class Stop(Exception):
+        pass
+
+    said = []
+
+    def say(text):
+        said.append(text)
+        if len(said) == 4:
+            raise Stop
+
+    with pytest.raises(Stop):
+        play_board(config(tmp_path), say=say)
+    rest = []
+    play_board(config(tmp_path), say=rest.append)
+    assert not set(said[:3]) & set(rest), "what was finished is not played again"
+    whole = config(tmp_path / "other")
+    play_board(whole)
+    assert measured(tmp_path / "ws") == measured(whole.workspace)
+    again = []
+    play_board(config(tmp_path), say=again.append)
+    assert again == []
+
+
+def test_the_plan_is_sealed_before_the_first_episode(tmp_path):
+    play_board(config(tmp_path))
+    with Workspace.open(tmp_path / "ws", create=False, write=False) as ws:
+        (plan,) = ws.ledger.events("plan")
+        first = next(e.seq for e in ws.ledger.events("stage"))
+        assert plan.seq < first
+        assert plan.body["primary"][0] == "debate - unaided, accuracy, on each task"
+
+
+def test_changed_episodes_are_found(tmp_path):
+    play_board(config(tmp_path))
+    with Workspace.open(tmp_path / "ws") as ws:
+        stage = next(e for e in ws.ledger.events("stage") if e.body["stage"] == "traces: debate, seed 0")
+        kept = ws.store.get_json(ws.store.get_json(stage.body["result"])["episodes"])
+        kept["episodes"][0]["belief"] = kept["episodes"][0]["belief"][::-1]
+        result = {"episodes": ws.store.put_json(kept), "subject": ws.store.get_json(stage.body["result"])["subject"]}
+        ws.ledger.append("stage", dict(stage.body) | {"result": ws.store.put_json(result)}, actor="evaluator")
+    found = recount(tmp_path / "ws").findings
+    assert any("debate.brier" in finding.what for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("tasks", []), ("tasks", ["chess"]), ("seeds", "0"), ("seeds", "1e9"), ("protocols", "debate"), ("budget", "1")],
+)
+def test_a_strangers_board_that_no_program_plays_is_a_finding(tmp_path, member, value):
+    play_board(config(tmp_path, protocols=("debate",)))
+    with Workspace.open(tmp_path / "ws") as ws:
+        (run,) = ws.ledger.events("run")
+        body = json.loads(json.dumps(dict(run.body)))
+        ws.ledger.append("run", body | {"board": body["board"] | {member: value}}, actor="notary")
+    found = recount(tmp_path / "ws").findings
+    assert found
+    assert all(finding.seq is not None for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"protocols": ("debat",)}, "there is no protocol 'debat': use any of bisection"),
+        ({"budget": 1}, "a budget of 1 pieces: a debate needs 2"),
+        ({"judge": "family:huge"}, "huge"),
+    ],
+)
+def test_bad_input_is_named_before_anything_is_written(tmp_path, changes, said):
+    with pytest.raises(SuperalignError, match=said):
+        play_board(config(tmp_path, **changes))
+    assert not (tmp_path / "ws").exists()
+
+
+def test_what_cannot_be_played_is_left_out_with_a_reason():
+    chosen = chosen_protocols(OversightConfig())
+    names = {task: [cell.name for cell in cells_of(task, chosen)] for task in ("slips", "traces", "pixels")}
+    assert "bisection" in names["traces"]
+    assert "bisection" not in names["slips"]
+    assert "critique" not in names["pixels"]
+    assert why_not("critique", True, "pixels").startswith("no claim about a pixel")
+    assert all("unaided" + ADAPTED not in cells for cells in names.values())
+
+
+def test_failures_stay_in_the_denominator():
+    usual = {"seed": 0, "sides": [], "failures": [], "cost": {"judge_words": 1, "judge_checks": 0, "adviser_words": 0}}
+    episodes = [
+        {**usual, "item": "p", "belief": [0.9, 0.1]},
+        {**usual, "item": "q", "belief": None, "failures": ["nan"]},
+        {**usual, "item": "r", "belief": None},
+    ]
+    rows = rows_of(episodes, {"p": 0, "q": 0, "r": 1}, {"p": "f", "q": "f", "r": "g"})
+    assert rows.failures == {"nan": 1, "no answer": 1}
+    assert len(rows) == 3
+    assert math.isclose(rows.belief[0], 0.9)
+
+
+def test_presets_differ_in_size_only():
+    assert dataclasses.asdict(board_sizes("quick")).keys() == dataclasses.asdict(board_sizes("default")).keys()
+    assert board_sizes("quick").items < board_sizes("default").items
