@@ -7,12 +7,13 @@ import pytest
 
 from superalign.oversight.cases import case_of
 from superalign.oversight.judges import Biased, Lazy, LikelihoodJudge, Noisy, adapted
-from superalign.oversight.judges.adapted import features, final_view
+from superalign.oversight.judges.adapted import features
 from superalign.oversight.judges.likelihood import PREFIX, runs, shown_at_random
 from superalign.oversight.play import play
 from superalign.oversight.protocols import consultancy, unaided
 from superalign.oversight.types import Message, Quote, View
 from superalign.tasks import slips, traces
+from superalign.tasks.pixels import pixels
 
 from .conftest import CountingJudge
 
@@ -131,7 +132,7 @@ def test_a_biased_judge_leans_to_the_last_speaker_and_the_confident():
 
 def test_features_are_odd_in_the_options(page, seated):
     cases = [case_of(item) for item in page.items]
-    views = [final_view(e) for e in play(consultancy(turns=2), cases, seated)]
+    views = [e.view for e in play(consultancy(turns=2), cases, seated)]
 
     class Mirror(CountingJudge):
         def beliefs(self, views):
@@ -159,9 +160,9 @@ def test_an_adapted_judge_learns_that_a_consultant_always_argues(page, seated):
     cases, answers = [case_of(i) for i in page.items], {i.id: page.truths[i.id]["answer"] for i in page.items}
     episodes = list(play(consultancy(turns=1), cases, seated))
     judge = adapted(CountingJudge(), "consultancy", episodes, [1 - e.sides[0] for e in episodes])
-    assert judge.beliefs([final_view(e) for e in episodes])[:, 0].round() == pytest.approx(
-        [e.sides[0] for e in episodes]
-    ), "where the consultant always lies, its side is wrong"
+    assert judge.beliefs([e.view for e in episodes])[:, 0].round() == pytest.approx([e.sides[0] for e in episodes]), (
+        "where the consultant always lies, its side is wrong"
+    )
     assert len(answers) == 200
 
 
@@ -171,3 +172,19 @@ def test_an_adapted_judge_is_fitted_to_its_own_protocol_only(page, seated):
         adapted(CountingJudge(), "debate", episodes, [0] * len(episodes))
     with pytest.raises(ValueError, match="got 0"):
         adapted(CountingJudge(), "debate", [], [])
+
+
+def test_an_adapted_judge_sees_the_options_that_were_played(seated):
+    """Digits are no numbers of options: a judge of pictures must be asked about the digits of the item."""
+    asked = []
+
+    class Digits(CountingJudge):
+        def beliefs(self, views):
+            asked.extend(view.options for view in views)
+            return super().beliefs(views)
+
+    page = pixels(split="dev", view="pair", n=6)
+    episodes = list(play(consultancy(turns=1), [case_of(i) for i in page.items], seated | {"judge": Digits()}))
+    asked.clear()
+    adapted(Digits(), "consultancy", episodes, [0] * len(episodes))
+    assert set(asked) == {item.options for item in page.items}

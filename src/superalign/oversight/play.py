@@ -50,6 +50,8 @@ def play(
             item=table.case.item,
             task=table.case.task,
             cluster=table.case.cluster,
+            question=table.case.question,
+            options=table.case.options,
             sides=table.sides,
             seed=seed,
             messages=tuple(table.messages),

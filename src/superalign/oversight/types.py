@@ -129,6 +129,8 @@ class Episode:
     item: str
     task: str
     cluster: str
+    question: str
+    options: tuple[str, ...]
     sides: tuple[int | None, ...]
     """Option that each seat argued for, in the protocol's order of seats."""
     seed: int
@@ -140,6 +142,11 @@ class Episode:
     failures: tuple[str, ...] = ()
     """Kinds: "nan", "no answer", "timeout: SEAT", "misquote: SEAT"."""
     cost: Cost = field(default_factory=Cost)
+
+    @property
+    def view(self) -> View:
+        """All that the judge had been shown when the play ended."""
+        return View(task=self.task, question=self.question, options=self.options, messages=self.messages)
 
 
 class Judge(Protocol):

@@ -45,7 +45,7 @@ def adapted(judge: Judge, protocol: str, episodes: Sequence[Episode], answers: S
     other = {e.protocol for e in episodes} - {protocol}
     if not episodes or other:
         raise ValueError(f"a judge is adapted to {protocol} by its own episodes: got {len(episodes)}, {sorted(other)}")
-    return fitted_to(judge, protocol, [final_view(episode) for episode in episodes], 1.0 - np.array(answers))
+    return fitted_to(judge, protocol, [episode.view for episode in episodes], 1.0 - np.array(answers))
 
 
 def fitted_to(judge: Judge, protocol: str, views: Sequence[View], first: np.ndarray) -> AdaptedJudge:
@@ -65,12 +65,6 @@ def fitted_to(judge: Judge, protocol: str, views: Sequence[View], first: np.ndar
     return AdaptedJudge(
         judge=judge, protocol=protocol, weights=tuple(map(float, found)), scale=tuple(map(float, scale))
     )
-
-
-def final_view(episode: Episode) -> View:
-    """All that the judge had been shown when an episode ended."""
-    options = tuple(map(str, range(2 if episode.belief is None else len(episode.belief))))
-    return View(task=episode.task, question="", options=options, messages=episode.messages)
 
 
 def features(judge: Judge, views: Sequence[View]) -> np.ndarray:

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from superalign.oversight.advisers.search import SearchAdviser
-from superalign.oversight.judges.adapted import AdaptedJudge, final_view, fitted_to
+from superalign.oversight.judges.adapted import AdaptedJudge, fitted_to
 from superalign.oversight.play import play
 from superalign.oversight.protocols.controls import QUOTES
 from superalign.oversight.table import Lesson, Play, Protocol, Table
@@ -68,7 +68,7 @@ def _trained(protocol: Protocol, lesson: Lesson, rounds: int) -> Players:
             break
         episodes = list(play(protocol, lesson.cases, players, seed=lesson.seed + turn))
         for episode in episodes:
-            whole = final_view(episode)
+            whole = episode.view
             end = float(human.beliefs([_heard(whole)])[0, 0])
             for k in range(1, len(whole.messages) + 1):
                 views.append(replace(whole, messages=whole.messages[:k]))

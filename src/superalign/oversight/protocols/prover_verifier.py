@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from superalign.oversight.advisers.search import SearchAdviser
-from superalign.oversight.judges.adapted import AdaptedJudge, final_view, fitted_to
+from superalign.oversight.judges.adapted import AdaptedJudge, fitted_to
 from superalign.oversight.play import play
 from superalign.oversight.protocols.consultancy import consultancy
 from superalign.oversight.protocols.controls import QUOTES
@@ -44,7 +44,7 @@ def _trained(protocol: Protocol, lesson: Lesson, rounds: int) -> Players:
         judge = verifier or base
         players = {**lesson.players, "judge": judge, "adviser": SearchAdviser(judge=judge, knower=knower)}
         for episode in play(protocol, lesson.cases, players, seed=lesson.seed + turn):
-            views.append(final_view(episode))
+            views.append(episode.view)
             first.append(float(truth[episode.item] == 0))
         verifier = fitted_to(base, NAME, views, np.array(first))
     judge = verifier or base
