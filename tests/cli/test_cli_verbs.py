@@ -24,7 +24,7 @@ def test_help_is_light():
 def test_family_list(capsys):
     main(["family", "--json"])
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert {row["size"] for row in rows} == {"xs", "s", "m"}
+    assert {row["size"] for row in rows} == {"xs", "s", "m", "l"}
 
 
 def test_audit_prints_each_attacker(capsys):

@@ -118,7 +118,7 @@ def test_organisms_stay_in_quarantine(tiny: Make, tmp_path: Path) -> None:
     assert load_model(f"hf:{tmp_path}", allow_organism=True).organism
 
 
-@pytest.mark.parametrize("size", ["xs", "s", "m"])
+@pytest.mark.parametrize("size", ["xs", "s", "m", "l"])
 def test_shipped_weights_are_what_their_recipe_says(size: str) -> None:
     recipe = json.loads((family_path(size) / "recipe.json").read_text(encoding="utf-8"))
     assert load_model(f"family:{size}").digest == recipe["weights_sha256"]

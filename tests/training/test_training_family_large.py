@@ -3,7 +3,7 @@ from __future__ import annotations
 import copy
 import json
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -452,3 +452,12 @@ def test_the_smaller_members_are_trained_as_before() -> None:
         shapes = [{k: v.shape for k, v in network.state_dict().items()} for network in (fresh, shipped)]
         assert shapes[0] == shapes[1]
         assert fresh.config.activation_function == shipped.config.activation_function == "gelu_new"
+
+
+def test_the_shipped_l_has_todays_recipe() -> None:
+    recipe = json.loads((family_path("l") / "recipe.json").read_text(encoding="utf-8"))
+    wanted = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(LargeRecipe()).items()}
+    assert {k: recipe[k] for k in wanted} == wanted
+    fresh, shipped = fresh_model("l", seed=0), load_model("family:l").network
+    shapes = [{k: v.shape for k, v in network.state_dict().items()} for network in (fresh, shipped)]
+    assert shapes[0] == shapes[1]

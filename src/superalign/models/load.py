@@ -17,7 +17,7 @@ from superalign.models.head import RewardHead
 from superalign.models.local import LocalModel
 
 MANIFEST, HEAD = "superalign.json", "reward_head.safetensors"
-SHIPPED = ("xs", "s", "m")
+SHIPPED = ("xs", "s", "m", "l")
 
 
 def family_path(size: str) -> Path:
