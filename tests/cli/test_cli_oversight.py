@@ -35,7 +35,7 @@ def board_of(tmp_path, monkeypatch, capsys):
 def test_json_and_then_a_table_of_the_same_board(board_of, tmp_path):
     answer = json.loads(board_of("--protocols", "debate", "--json").out)
     names = {row["tags"]["protocol"] for row in answer["measurements"]}
-    assert names == {"unaided", "deference", "ensemble", "debate", "debate, adapted judge"}
+    assert names == {"unaided", "deference", "ensemble", "debate", "unaided, adapted judge", "debate, adapted judge"}
     assert (tmp_path / "ws" / "oversight.html").stat().st_size > 10_000
     told = board_of("--protocols", "debate")
     assert "debate, adapted" in told.out

@@ -12,7 +12,7 @@ from superalign.tasks import mutants, slips, traces
 @pytest.mark.parametrize("task", [slips, mutants])
 def test_pieces_of_code_are_the_whole_of_both_sides(task):
     form = {"form": "words"} if task is mutants else {}
-    for item in task(split="dev", view="pair", n=60, **form).items:
+    for item in task(split="validation", view="pair", n=400, **form).items:
         case = case_of(item)
         for side, name in enumerate("ab"):
             assert " ".join(piece.texts[side] for piece in case.pieces).split() == item.input[name].split()

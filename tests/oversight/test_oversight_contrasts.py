@@ -224,12 +224,11 @@ def test_a_difference_without_spread_has_the_p_of_a_sign_test():
 
 
 BAD = [
-    ({"unaided": plays([0.5, 0.6])}, {}, "primary pair"),
+    ({"unaided": plays([0.5, 0.6])}, {}, "nothing to compare"),
     ({"debate": plays([0.5, 0.6])}, {}, "no rows of unaided"),
     (board(), {"primary": [("p0", "oracle")]}, "no rows of oracle"),
     (board(), {"primary": [("p0", "unaided")] * 2}, "once"),
     (board(), {"primary": [("p0", "p0")]}, "another one"),
-    (board(), {"primary": []}, "primary pair"),
     (board(), {"measure": "elo"}, "no measure 'elo'"),
     (board(), {"margin": 0.0}, "margin"),
     (board(), {"level": 1.0}, "level"),
@@ -242,3 +241,9 @@ BAD = [
 def test_what_cannot_be_compared_is_an_error(rows, more, says):
     with pytest.raises(StatsError, match=says):
         contrasts(rows, **more)
+
+
+def test_without_primary_pairs_all_are_exploratory():
+    found = contrasts(board(), primary=())
+    assert {each.family for each in found} == {"exploratory"}
+    assert all(each.p_holm is None and each.p_bh is not None for each in found)

@@ -10,7 +10,7 @@ from superalign.oversight.cases import case_of
 from superalign.oversight.play import play
 from superalign.oversight.protocols import PROTOCOLS, consultancy, debate, unaided
 from superalign.oversight.table import Protocol
-from superalign.oversight.types import Message, Quote
+from superalign.oversight.types import Charge, Message, Quote
 
 from .conftest import CountingJudge, FirstPiece
 
@@ -186,8 +186,9 @@ def test_sides_of_many_options_have_to_be_said(page):
 def test_a_check_that_holds_settles_the_item(page, seated):
     truths = page.truths
     for episode in play(PROTOCOLS["bisection"], cases_of(page), seated):
-        charge = episode.messages[-1].charges[0]
-        assert charge.holds == (truths[episode.item]["answer"] == 1 and charge.piece == truths[episode.item]["place"])
+        truth, charge = truths[episode.item], episode.messages[-1].charges[0]
+        assert charge.holds == (charge.piece == truth["place"])
+        assert not charge.holds or episode.belief[truth["answer"]] == 1.0
 
 
 def test_the_protocol_of_the_docs_plays(page, seated):
@@ -199,3 +200,80 @@ def test_the_protocol_of_the_docs_plays(page, seated):
     episodes = list(play(one_quote, cases_of(page), seated))
     assert len(episodes) == 24
     assert all(len(e.messages) == 1 and e.belief for e in episodes)
+
+
+class Unruly(FirstPiece):
+    def moves(self, positions):
+        said = super().moves(positions)
+        more = tuple(Quote(i, positions[0].case.pieces[i].texts) for i in range(3))
+        about_nothing = (Charge(99, 0), Charge(-1, 0), Charge(0, 99))
+        return [dataclasses.replace(m, quotes=more, charges=about_nothing, belief=(0.0, np.nan)) for m in said]
+
+
+def test_what_is_out_of_order_is_dropped_and_counted(page, seated):
+    for episode in play(PROTOCOLS["critique"], cases_of(page)[:1], seated | {"critic": Unruly()}):
+        (said,) = episode.messages
+        assert (len(said.quotes), said.charges, said.belief) == (1, (), ())
+        assert episode.cost.judge_checks == 0
+        kinds = ["too many quotes: critic", "charge about nothing: critic", "belief that is none: critic"]
+        assert list(episode.failures) == kinds
+
+
+class Silent(FirstPiece):
+    def moves(self, positions):
+        return [None for _ in positions]
+
+
+def test_no_message_is_silence_and_counted(page, seated):
+    for episode in play(consultancy(turns=1), cases_of(page), seated | {"adviser": Silent()}):
+        assert episode.failures == ("no answer: adviser",)
+        assert not episode.messages[0].quotes
+
+
+class Broken(FirstPiece):
+    remote = True
+
+    def moves(self, positions):
+        if positions[0].side == 1:
+            raise ConnectionError("the line is dead")
+        return super().moves(positions)
+
+
+def test_an_error_of_a_remote_player_fails_its_episode_alone(page, seated):
+    episodes = list(play(consultancy(turns=1), cases_of(page), seated | {"adviser": Broken()}))
+    assert {e.failures for e in episodes if e.sides == (1,)} == {("error (ConnectionError): adviser",)}
+    assert {e.failures for e in episodes if e.sides == (0,)} == {()}
+
+
+def test_patience_is_for_each_call(page, seated):
+    class Queued(FirstPiece):
+        remote = True
+
+        def moves(self, positions):
+            time.sleep(0.1)
+            return super().moves(positions)
+
+    many = [dataclasses.replace(case, item=f"{case.item}{k}") for case in cases_of(page) for k in range(4)]
+    episodes = list(play(consultancy(turns=1), many, seated | {"adviser": Queued()}, patience=0.5))
+    assert len(episodes) == 96, "three rounds of 32 calls"
+    assert not any(e.failures for e in episodes)
+
+
+def test_a_failed_part_fails_the_whole(page, seated):
+    class Half(CountingJudge):
+        def beliefs(self, views):
+            rows = super().beliefs(views)
+            rows[[0 in view.shown() for view in views]] = np.nan
+            return rows
+
+    for name in ("decomposition", "double consultancy"):
+        assert all(e.belief is None for e in play(PROTOCOLS[name], cases_of(page), seated | {"judge": Half()}))
+
+
+def test_beliefs_for_the_record_cost_the_judge_nothing(page, seated):
+    (one, *_) = play(consultancy(turns=3), cases_of(page)[:1], seated)
+    shown = sum(len(text.split()) for m in one.messages for q in m.quotes for text in q.texts)
+    assert len(one.beliefs) == 3
+    assert one.cost.judge_words == shown + 10, "ten words of the question"
+    whole = sum(len(text.split()) for piece in cases_of(page)[0].pieces for text in piece.texts)
+    assert one.cost.adviser_words == whole + shown

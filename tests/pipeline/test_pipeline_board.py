@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from superalign.evidence import SuperalignError, Workspace, verify
+from superalign.evidence import Ledger, SuperalignError, Workspace, verify
 from superalign.pipeline import board as board_module
 from superalign.pipeline.board import play_board
 from superalign.pipeline.board_config import CONTROLS, BoardSizes, OversightConfig, board_sizes, why_not
@@ -86,7 +86,8 @@ def test_changed_episodes_are_found(tmp_path):
     with Workspace.open(tmp_path / "ws") as ws:
         stage = next(e for e in ws.ledger.events("stage") if e.body["stage"] == "traces: debate, seed 0")
         kept = ws.store.get_json(ws.store.get_json(stage.body["result"])["episodes"])
-        kept["episodes"][0]["belief"] = kept["episodes"][0]["belief"][::-1]
+        surest = max(kept["episodes"], key=lambda e: abs(e["belief"][0] - 0.5))
+        surest["belief"] = surest["belief"][::-1]
         result = {"episodes": ws.store.put_json(kept), "subject": ws.store.get_json(stage.body["result"])["subject"]}
         ws.ledger.append("stage", dict(stage.body) | {"result": ws.store.put_json(result)}, actor="evaluator")
     found = recount(tmp_path / "ws").findings
@@ -112,7 +113,10 @@ def test_a_strangers_board_that_no_program_plays_is_a_finding(tmp_path, member, 
     ("changes", "said"),
     [
         ({"protocols": ("debat",)}, "there is no protocol 'debat': use any of bisection"),
-        ({"budget": 1}, "a budget of 1 pieces: a debate needs 2"),
+        ({"budget": 1}, "budget 1, 1 seeds from 0, 1 tasks: a board has a budget of 2 to 32"),
+        ({"seeds": 0}, "0 seeds from 0"),
+        ({"seed": -1}, "1 seeds from -1"),
+        ({"tasks": ()}, "0 tasks"),
         ({"judge": "family:huge"}, "huge"),
     ],
 )
@@ -129,7 +133,7 @@ def test_what_cannot_be_played_is_left_out_with_a_reason():
     assert "bisection" not in names["slips"]
     assert "critique" not in names["pixels"]
     assert why_not("critique", True, "pixels").startswith("no claim about a pixel")
-    assert all("unaided" + ADAPTED not in cells for cells in names.values())
+    assert all("unaided" + ADAPTED in cells for cells in names.values()), "adapting itself needs a control"
 
 
 def test_failures_stay_in_the_denominator():
@@ -148,3 +152,48 @@ def test_failures_stay_in_the_denominator():
 def test_presets_differ_in_size_only():
     assert dataclasses.asdict(board_sizes("quick")).keys() == dataclasses.asdict(board_sizes("default")).keys()
     assert board_sizes("quick").items < board_sizes("default").items
+
+
+def test_a_board_without_debate_has_no_primary_contrast(tmp_path):
+    play_board(config(tmp_path, protocols=("critique",), budget=2))
+    assert "board.traces.critique - unaided" in measured(tmp_path / "ws")
+    assert recount(tmp_path / "ws").findings == ()
+
+
+def test_checks_are_made_and_another_adviser_says_other_things(tmp_path):
+    spent, quoted = {}, {}
+    for size in ("xs", "m"):
+        own = config(tmp_path / size, protocols=("debate", "debate with a check"), tasks=("slips",), budget=2)
+        play_board(dataclasses.replace(own, advisers=f"family:{size}"))
+        with Workspace.open(own.workspace, create=False, write=False) as ws:
+            for stage in ws.ledger.events("stage"):
+                if stage.body["stage"] == "slips: debate with a check, seed 0":
+                    episodes = ws.store.get_json(ws.store.get_json(stage.body["result"])["episodes"])["episodes"]
+                    spent[size] = {e["cost"]["judge_checks"] for e in episodes}
+                    quoted[size] = [[q[0] for m in e["messages"] for q in m["quotes"]] for e in episodes]
+    assert spent["m"] == {1}
+    assert quoted["xs"] != quoted["m"]
+
+
+def test_two_boards_in_one_workspace_stay_apart(tmp_path):
+    first, second = config(tmp_path), config(tmp_path, budget=6)
+    keys = [play_board(one)["board"] for one in (first, second)]
+    assert keys[0] != keys[1]
+    with Workspace.open(tmp_path / "ws", create=False, write=False) as ws:
+        assert {plan.body["board"] for plan in ws.ledger.events("plan")} == set(keys)
+    assert recount(tmp_path / "ws").findings == ()
+
+
+def test_a_plan_sealed_after_the_fact_is_a_finding(tmp_path, monkeypatch):
+    append = Ledger.append
+
+    def late(self, type, body, *, actor):
+        if type == "plan" and not list(self.events("stage")):
+            return None
+        return append(self, type, body, actor=actor)
+
+    monkeypatch.setattr(Ledger, "append", late)
+    play_board(config(tmp_path))
+    monkeypatch.undo()
+    monkeypatch.setenv("SUPERALIGN_KEYS", str(tmp_path / "keys"))
+    assert any("before its plan was sealed" in finding.what for finding in recount(tmp_path / "ws").findings)

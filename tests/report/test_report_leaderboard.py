@@ -35,7 +35,7 @@ def test_protocols_are_ranked_and_linked_to_their_events():
     assert text.index("<bdi>best") < text.index("<bdi>unaided") < text.index("<bdi>worst")
     assert 'href="#e2"' in text
     assert "−0.200" in text
-    assert "No judgement failed." in text
+    assert "No judgement failed, and" in text
 
 
 def test_the_latest_measurement_counts():
@@ -47,7 +47,7 @@ def test_the_latest_measurement_counts():
 def test_failures_are_named_with_their_kinds():
     text = page(scored(1, "debate", 0.4, failures={"nan": 3}))
     assert "nan" in text
-    assert "all of them in the denominators" in text
+    assert "stays in the denominators" in text
 
 
 def test_only_what_is_told_and_what_is_primary_is_listed():
@@ -79,3 +79,11 @@ def test_a_strangers_figure_breaks_nothing(data):
 
 def test_a_refused_number_is_shown_as_refused():
     assert "refused" in page(scored(1, "debate", None))
+
+
+def test_one_board_is_shown_and_not_another():
+    first = scored(1, "debate", 0.4, board="one")
+    second = scored(2, "critique", 0.8, board="two")
+    both = [first, second]
+    assert set(tasks_of(both, lambda digest: {})["t"].parts) == {"critique"}
+    assert set(tasks_of(both, lambda digest: {}, board="one")["t"].parts) == {"debate"}

@@ -10,7 +10,9 @@ import tyro
 
 from superalign.pipeline.board_config import OversightConfig
 
-COLUMNS = ("accuracy", "honest", "dishonest", "brier", "bits gained", "score difference", "judge tokens per correct")
+COLUMNS = (
+    "accuracy", "honest", "dishonest", "brier", "bits gained", "judge tokens per correct", "judge checks per correct",
+)  # fmt: skip
 
 
 def main(config: Annotated[OversightConfig, tyro.conf.arg(name="")]) -> None:
@@ -21,8 +23,8 @@ def main(config: Annotated[OversightConfig, tyro.conf.arg(name="")]) -> None:
     result = _played(config)
     page = config.workspace / "oversight.html"
     with Workspace.open(config.workspace, create=False, write=False) as ws:
-        write_leaderboard(ws, page)
-        found = [e.body for e in ws.ledger.events("measurement") if e.body["tags"].get("stage") == "oversight"]
+        write_leaderboard(ws, page, board=result["board"])
+        found = [e.body for e in ws.ledger.events("measurement") if e.body["tags"].get("board") == result["board"]]
     if config.json:
         shown = ("name", "value", "low", "high", "n", "clusters", "subject", "note", "tags")
         print(

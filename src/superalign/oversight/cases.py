@@ -62,8 +62,12 @@ def _alignment(a: list[str], b: list[str]) -> Callable[[int], int]:
     blocks = SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()
 
     def there(at: int) -> int:
-        before = max((m for m in blocks if m.a <= at), key=lambda m: m.a, default=None)
-        return min(at, len(b)) if before is None else min(at - before.a + before.b, len(b))
+        before = max((m for m in blocks if m.size and m.a <= at), key=lambda m: m.a, default=None)
+        after = min((m.b for m in blocks if m.a >= at), default=len(b))
+        if before is None:
+            return min(at, after)
+        inside = before.b + min(at - before.a, before.size)  # never past what is alike
+        return min(inside + max(0, at - before.a - before.size), after)
 
     return there
 

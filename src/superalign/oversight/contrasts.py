@@ -97,6 +97,8 @@ def contrasts(
     values = {name: _values(r, pairing, i, measure, epsilon) for i, (name, r) in enumerate(used.items())}
     out: list[Contrast] = []
     for family, pairs in zip(("primary", "exploratory"), families, strict=True):
+        if not pairs:
+            continue
         found = [_compared(values[a], values[b], codes, level, margin, seed, draws) for a, b in pairs]
         p = [each.p for each in found]
         corrected = (holm(p) if family == "primary" else benjamini_hochberg(p)).tolist()
@@ -144,7 +146,9 @@ def _families(
     missing = sorted({name for pair in [*first, *all_pairs] for name in pair} - rows.keys())
     if missing:
         raise StatsError(f"no rows of {', '.join(missing)}: there are those of {', '.join(rows)}")
-    if not first or len(set(first)) < len(first) or any(a == b for a, b in first):
+    if not all_pairs and not first:
+        raise StatsError("nothing to compare: there are controls alone")
+    if len(set(first)) < len(first) or any(a == b for a, b in first):
         raise StatsError("name each primary pair once, a protocol and another one as its control")
     return first, [pair for pair in all_pairs if pair not in set(first)]
 

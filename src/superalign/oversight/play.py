@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from superalign.oversight.table import Answers, Belief, Protocol, Request, Table
 from superalign.oversight.types import Case, Cost, Episode, Message, Players
+
+OVERLAP = 32
+"""Calls to one remote player at a time."""
 
 
 def play(
@@ -30,8 +33,8 @@ def play(
     """Play a protocol on every Case in all its seatings; yields episodes in order once all are played.
 
     `players` seats the judge, the protocol's advisers and, where claims are checked, a referee. `sides` lists the
-    seatings of each Case instead of the protocol's own. Calls to players whose `remote` is true overlap, and are given
-    `patience` seconds. Raises ValueError when a seat is empty.
+    seatings of each Case instead of the protocol's own. Calls to players whose `remote` is true overlap, and each is
+    given `patience` seconds; an error of theirs fails that episode. Raises ValueError when a seat is empty.
     """
     empty = [s for s in ("judge", *protocol.seats, *(("referee",) if protocol.referee else ())) if s not in players]
     if empty:
@@ -104,8 +107,10 @@ def _answered(
     return {i: tuple(found[i, k] for k in range(len(requests))) for i, requests in waiting.items()}
 
 
-class _Late(NamedTuple):
-    """Stands for an answer that did not come in time."""
+class _Failed(NamedTuple):
+    """Stands for an answer that did not come: too late, or an error."""
+
+    kind: str
 
 
 def _ask(player: Any, what: str, abouts: Sequence[Any], patience: float) -> Iterable[Any]:
@@ -118,17 +123,38 @@ def _ask(player: Any, what: str, abouts: Sequence[Any], patience: float) -> Iter
 
 
 def _overlapped(ask: Callable[[Sequence[Any]], Sequence[Any]], abouts: Sequence[Any], patience: float) -> list[Any]:
-    pool = ThreadPoolExecutor(min(32, len(abouts)))
-    futures: list[Future[Any]] = [pool.submit(lambda about: ask([about])[0], about) for about in abouts]
-    _, late = wait(futures, timeout=patience)
+    """One call each, side by side; each has `patience` from when it begins."""
+    begun: dict[int, float] = {}
+
+    def one(place: int, about: Any) -> Any:
+        begun[place] = time.monotonic()
+        return ask([about])[0]
+
+    pool = ThreadPoolExecutor(min(OVERLAP, len(abouts)))
+    futures: list[Future[Any]] = [pool.submit(one, i, about) for i, about in enumerate(abouts)]
+    late: set[int] = set()
+    waiting = dict(enumerate(futures))
+    while waiting:
+        wait(waiting.values(), timeout=0.05, return_when=FIRST_COMPLETED)
+        now = time.monotonic()
+        late |= {i for i in waiting if not futures[i].done() and now - begun.get(i, now) > patience}
+        waiting = {i: f for i, f in waiting.items() if not f.done() and i not in late}
+        if len(late) >= OVERLAP:  # every thread is stuck
+            late |= set(waiting)
+            break
     pool.shutdown(wait=False, cancel_futures=True)
-    return [_Late() if f in late else f.result() for f in futures]
+    return [_Failed("timeout") if i in late else _result(future) for i, future in enumerate(futures)]
+
+
+def _result(future: Future[Any]) -> Any:
+    error = future.exception()
+    return future.result() if error is None else _Failed(f"error ({type(error).__name__})")
 
 
 def _patched(answer: Any, table: Table, request: Request) -> Any:
-    if not isinstance(answer, _Late):
+    if not isinstance(answer, _Failed):
         return answer
-    table.failures.append(f"timeout: {request.seat}")
+    table.failures.append(f"{answer.kind}: {request.seat}")
     if request.what == "moves":
         return Message(speaker=request.seat)
     return False if request.what == "holds" else np.full(len(table.case.options), np.nan)

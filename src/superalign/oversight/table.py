@@ -85,6 +85,8 @@ class Table:
     beliefs: list[Belief | None] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
+    readers: set[str] = field(default_factory=set)
+    """Advisers that have read the case."""
     order: list[Charge] = field(default_factory=list)
     """Charges in the order in which they are to be checked, where the protocol has one of its own."""
 
@@ -128,8 +130,16 @@ class Table:
         """The option a seat argues for."""
         return self.sides[self.protocol.seats.index(seat)]
 
-    def say(self, *seats: str, turns_left: int = 0, view: View | None = None) -> Play:
-        """One turn: the seats speak at once, nobody hears the others before; then all of it is on the table."""
+    def compares(self, pieces: Iterable[int]) -> None:
+        """The judge reads these pieces without being asked what it believes."""
+        words = words_in(self._table_says(pieces))
+        self.cost += Cost(judge_words=words)
+
+    def say(self, *seats: str, turns_left: int = 0, view: View | None = None, quotes: int = 1) -> Play:
+        """One turn: the seats speak at once, nobody hears the others before; then all of it is on the table.
+
+        Each may quote `quotes` pieces; more are not heard.
+        """
         view = self.view if view is None else view
         asked = tuple(
             Request(
@@ -148,28 +158,57 @@ class Table:
         )
         answers = yield asked
         for seat, said in zip(seats, answers, strict=True):
-            self.hear(seat, said)
+            self.hear(seat, said, quotes=quotes)
         return None
 
-    def hear(self, seat: str, said: Message) -> None:
-        """Put a message on the table, its seat, side and marks set by the table alone."""
-        quotes = tuple(q._replace(verified=self._verified(q.piece, q.texts)) for q in said.quotes)
-        if not all(q.verified for q in quotes):
+    def hear(self, seat: str, said: Message | None, *, quotes: int = 1) -> None:
+        """Put a message on the table, which sets seat, side and marks, and drops what is out of order."""
+        said = self._in_order(seat, said, quotes)
+        kept = tuple(q._replace(verified=self._verified(q.piece, q.texts)) for q in said.quotes)
+        if not all(q.verified for q in kept):
             self.failures.append(f"misquote: {seat}")
         charges = tuple(c._replace(holds=None) for c in said.charges)
-        side = self.side(seat) if seat in self.protocol.seats else None
-        message = replace(said, speaker=seat, side=side, quotes=quotes, charges=charges)
+        message = replace(said, speaker=seat, side=self.side(seat), quotes=kept, charges=charges)
+        self._reads(seat)
         self.messages.append(message)
         self.cost += Cost(adviser_words=words_in(message))
+
+    def _in_order(self, seat: str, said: Message | None, quotes: int) -> Message:
+        """The message without quotes over the limit, charges about nothing, beliefs that are none; each is counted."""
+        if said is None:
+            self.failures.append(f"no answer: {seat}")
+            return Message(speaker=seat)
+        options, pieces = range(len(self.case.options)), range(len(self.case.pieces))
+        charges = tuple(c for c in said.charges if c.option in options and c.piece in pieces)
+        stated = _distribution(said.belief, len(options)) if said.belief else ()
+        for kind, bad in (
+            ("too many quotes", len(said.quotes) > quotes),
+            ("charge about nothing", len(charges) < len(said.charges)),
+            ("belief that is none", stated is None),
+        ):
+            if bad:
+                self.failures.append(f"{kind}: {seat}")
+        return replace(said, quotes=tuple(said.quotes[:quotes]), charges=charges, belief=stated or ())
+
+    def _reads(self, seat: str) -> None:
+        """An adviser reads the whole case, once."""
+        if seat not in self.readers:
+            self.readers.add(seat)
+            words = sum(len(text.split()) for piece in self.case.pieces for text in piece.texts)
+            self.cost += Cost(adviser_words=words)
 
     def _verified(self, piece: int, texts: tuple[str, ...]) -> bool:
         known = self.case.pieces
         return 0 <= piece < len(known) and [t.split() for t in texts] == [t.split() for t in known[piece].texts]
 
-    def believe(self, view: View | None = None) -> Play:
-        """Ask the judge, by what is on the table or by `view`; the belief is kept and returned."""
+    def believe(self, view: View | None = None, *, measured: bool = False) -> Play:
+        """Ask the judge, by what is on the table or by `view`; the belief is kept and returned.
+
+        `measured`: it is asked for the record alone, and no verdict rests on it; that costs the judge nothing.
+        """
         view = self.view if view is None else view
-        self.cost += Cost(judge_words=len(view.question.split()) + sum(map(words_in, view.messages)))
+        if not measured:
+            self.cost += Cost(judge_words=len(view.question.split()) + sum(map(words_in, view.messages)))
         (row,) = yield (Request("judge", "beliefs", view),)
         belief = self.normal(row)
         self.beliefs.append(belief)
@@ -178,15 +217,14 @@ class Table:
     def normal(self, row: Sequence[float] | None) -> Belief | None:
         """A judge's row as a belief; None, and a failure, where it is no distribution."""
         values = [float(p) for p in row] if row is not None else []
-        total = math.fsum(values)
-        fine = len(values) == len(self.case.options) and math.isfinite(total) and total > 0 and min(values) >= 0
-        if not fine:
+        belief = _distribution(values, len(self.case.options))
+        if belief is None:
             self.failures.append("nan" if values else "no answer")
-            return None
-        return tuple(p / total for p in values)
+        return belief
 
     def knows(self, seat: str) -> Generator[tuple[Request, ...], Answers, Belief | None]:
-        """What an adviser believes itself."""
+        """What an adviser believes itself, having read everything."""
+        self._reads(seat)
         (row,) = yield (Request(seat, "knows", self.case),)
         return self.normal(row)
 
@@ -195,6 +233,13 @@ class Table:
         self.cost += Cost(judge_checks=1)
         (holds,) = yield (Request("referee", "holds", (self.case, charge)),)
         return bool(holds)
+
+
+def _distribution(values: Sequence[float], options: int) -> Belief | None:
+    """Numbers as a belief over so many options, or None where they are none."""
+    fine = len(values) == options and all(math.isfinite(p) and p >= 0 for p in values) and sum(values) > 0
+    total = math.fsum(values)
+    return tuple(p / total for p in values) if fine else None
 
 
 def words_in(message: Message) -> int:

@@ -21,7 +21,7 @@ import superalign
 from superalign.evidence import Workspace, holdout
 from superalign.models import LocalModel, load_model
 from superalign.oversight import Lesson, Protocol, case_of, play
-from superalign.oversight.advisers import EvidenceAdviser, SearchAdviser
+from superalign.oversight.advisers import EvidenceAdviser, SearchAdviser, against
 from superalign.oversight.judges import LikelihoodJudge, PictureJudge, adapted, train_pixel_judge
 from superalign.oversight.referee import PieceReferee
 from superalign.oversight.types import Case, Players
@@ -34,9 +34,11 @@ from superalign.pipeline.board_scores import (
     packed_episode,
     page_of,
     score_task,
+    unseen_forms,
 )
 from superalign.pipeline.desk import Desk, register
-from superalign.pipeline.pages import Opened, open_page, screened, words_of
+from superalign.pipeline.pages import Opened, open_page, put_page, screened, words_of
+from superalign.tasks import pixels
 
 SEARCHERS, CRITICS = ("adviser", "a", "b"), ("critic", "second critic")
 
@@ -74,7 +76,12 @@ def play_board(config: OversightConfig, *, say: Callable[[str], None] = lambda t
             )
         for task in config.tasks:
             play_task(desk, config, task, chosen, judge, adviser)
-        return {"workspace": str(config.workspace), "head": ws.ledger.head, "events": len(ws.ledger)}
+        return {
+            "workspace": str(config.workspace),
+            "board": desk.key("run"),
+            "head": ws.ledger.head,
+            "events": len(ws.ledger),
+        }
 
 
 def _begin(desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol]) -> None:
@@ -90,10 +97,11 @@ def _begin(desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol]) 
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "torch": torch.__version__},
     }
     plan = {
-        "board": list(config.tasks),
+        "board": desk.key("run"),
+        "tasks": list(config.tasks),
         "protocols": list(chosen),
-        "primary": [f"{a} - {b}, accuracy, on each task" for a, b in PRIMARY],
-        "correction": "holm over the primary contrasts of a task, benjamini-hochberg over all others",
+        "primary": [f"{a} - {b}, accuracy, on each task" for a, b in PRIMARY if {a, b} <= set(chosen)],
+        "correction": "holm over the primary contrasts of a task, benjamini-hochberg over all others; times the tasks",
         "equivalence": "two one-sided tests, 2 points",
     }
     for kind, actor, content in (("run", "notary", body), ("plan", "evaluator", plan)):
@@ -110,18 +118,18 @@ def play_task(
     adviser: LocalModel,
 ) -> None:
     """All cells of one task, then their scores."""
-    train = screened(desk, page_of(task, "train", desk.sizes))
+    lesson = screened(desk, page_of(task, "train", desk.sizes))
     field = Field(
-        task=task, lesson=open_page(desk, train), test=open_page(desk, page_of(task, "validation", desk.sizes))
+        task=task, lesson=open_page(desk, lesson), test=open_page(desk, page_of(task, "validation", desk.sizes))
     )
-    holdout.screen(desk.ws, field.lesson.digest, words_of(train))
+    holdout.screen(desk.ws, field.lesson.digest, words_of(lesson))
     cells = cells_of(task, chosen)
     done: dict[str, list[Any]] = {cell.name: [] for cell in cells}
     for seed in range(config.seed, config.seed + config.seeds):
-        players: Players | None = None
+        players: dict[str, Any] | None = None
         for cell in cells:
             name = f"{task}: {cell.name}, seed {seed}"
-            kept = desk.finished(name, seed)
+            kept = desk.finished(name, seed, judge.digest, adviser.digest)
             if kept is None:
                 players = players or seated(desk, field, config, judge, adviser, seed)
                 desk.say(name)
@@ -137,9 +145,11 @@ def seated(
 ) -> dict[str, Any]:
     """Everybody for one task: fitted on its lesson, advisers search against the judge, models read in fixed order."""
     cases, answers = field.cases(field.lesson), field.lesson.answers.tolist()
-    referee = PieceReferee(truths={i.id: t for i, t in zip(field.test.page.items, field.test.truths, strict=True)})
+    referee = PieceReferee(truths=_truths(field.test))
     if field.task == "pixels":
-        picture = PictureJudge(net=train_pixel_judge(pixels=config.budget, seed=seed), name="pixel judge")
+        picture = PictureJudge(
+            net=train_pixel_judge(pixels=config.budget, seed=seed, without=unseen_forms()), name="pixel judge"
+        )
         search = SearchAdviser(judge=picture, knower=picture)
         return {"judge": picture, **dict.fromkeys(SEARCHERS, search)}
     weak = LikelihoodJudge(model=judge, name=judge.name).fitted(cases, answers, quotes=config.budget, seed=seed)
@@ -149,7 +159,7 @@ def seated(
     weak.prime((*games, *test), config.budget)
     for reader in (strong, second):
         reader.knows(test)
-    search = SearchAdviser(judge=weak, knower=strong)
+    search = SearchAdviser(judge=weak, knower=strong, width=config.budget)
     return {
         "judge": weak,
         "referee": referee,
@@ -160,25 +170,32 @@ def seated(
 
 
 def _played(
-    desk: Desk, name: str, cell: Cell, field: Field, players: Players, seed: int, *, models: tuple[LocalModel, ...]
+    desk: Desk,
+    name: str,
+    cell: Cell,
+    field: Field,
+    players: dict[str, Any],
+    seed: int,
+    *,
+    models: tuple[LocalModel, ...],
 ) -> Any:
     """Play a cell and store its episodes; its judge is entered as fitted from the models and the lesson's truths."""
     began = time.monotonic()
     lesson = Lesson(
         cases=field.cases(field.lesson)[: desk.sizes.games],
         answers=field.lesson.answers[: desk.sizes.games].tolist(),
-        players=players,
+        players=players | {"referee": PieceReferee(truths=_truths(field.lesson))},
         seed=seed,
     )
     if cell.adapts:
-        players = _adapted(cell.protocol, lesson)
+        players = players | _adapted(cell.protocol, lesson) | {"referee": players.get("referee")}
     elif cell.protocol.train is not None:
-        players = cell.protocol.train(lesson)
+        players = players | dict(cell.protocol.train(lesson)) | {"referee": players.get("referee")}
     episodes = [packed_episode(e) for e in play(cell.protocol, field.cases(field.test), players, seed=seed)]
     digest = desk.ws.store.put_json({"protocol": cell.name, "task": field.task, "seed": seed, "episodes": episodes})
     subject = _subject(desk, cell, field, _fingerprint(players["judge"]), models)
     result = {"episodes": digest, "subject": subject}
-    return desk.finish(name, result, seed, seconds=time.monotonic() - began)
+    return desk.finish(name, result, seed, *(model.digest for model in models), seconds=time.monotonic() - began)
 
 
 def _adapted(protocol: Protocol, lesson: Lesson) -> Players:
@@ -186,8 +203,12 @@ def _adapted(protocol: Protocol, lesson: Lesson) -> Players:
     truth = dict(zip((case.item for case in lesson.cases), lesson.answers, strict=True))
     episodes = list(play(protocol, lesson.cases, lesson.players, seed=lesson.seed))
     judge = adapted(lesson.players["judge"], protocol.name, episodes, [truth[e.item] for e in episodes])
-    search = SearchAdviser(judge=judge, knower=lesson.players["adviser"])
+    search = against(judge, lesson.players["adviser"])
     return {**lesson.players, "judge": judge, **dict.fromkeys(SEARCHERS, search)}
+
+
+def _truths(page: Opened) -> dict[str, Any]:
+    return {item.id: truth for item, truth in zip(page.page.items, page.truths, strict=True)}
 
 
 def _fingerprint(judge: Any) -> str:
@@ -206,6 +227,13 @@ def _subject(desk: Desk, cell: Cell, field: Field, weights: str, models: tuple[L
     digest, name = hashlib.sha256(text.encode()).hexdigest(), f"judge of {field.task}, {cell.name}"
     with desk.ws.ledger.transaction():
         desk.ws.node(kind="model", digest=digest, name=name, meta={"weights": weights})
-        for source in (*(model.digest for model in models), field.lesson.digest):
+        for source in _sources(desk, field, models):
             desk.ws.use(source, digest, "fit")
     return f"{name}@{digest}"
+
+
+def _sources(desk: Desk, field: Field, models: tuple[LocalModel, ...]) -> list[str]:
+    """What a judge of this task was made from: models that read texts, or the pictures that a net was trained on."""
+    if field.task != "pixels":
+        return [*dict.fromkeys(model.digest for model in models), field.lesson.digest]
+    return [put_page(desk, pixels(split="train")), field.lesson.digest]

@@ -42,21 +42,23 @@ class BoardSizes:
     """How much of everything."""
 
     items: int = 200
-    lesson: int = 400
-    """Pairs of the training split that judges are fitted on and players are trained with."""
+    lesson: int = 250
+    """Pairs of the training split, at most: judges are fitted on them, players train with them. None was in the corpus
+    of the family, and none of these pictures is shown to the judge of pictures before."""
     games: int = 150
     """Of these, how many are played when something is trained by playing."""
 
 
 def board_sizes(preset: str) -> BoardSizes:
     """The sizes of a preset."""
-    return BoardSizes(items=60, lesson=120, games=40) if preset == "quick" else BoardSizes()
+    return BoardSizes(items=60, lesson=100, games=40) if preset == "quick" else BoardSizes()
 
 
 CONTROLS = ("unaided", "deference", "ensemble")
 """Always played, and what every protocol is compared with."""
 PRIMARY = (("debate", "unaided"), ("debate", "consultancy"))
 """Confirmed pairs, a task each; all others are exploratory."""
+BUDGETS, SEEDS = range(2, 33), range(1, 101)
 
 
 def why_not(protocol: str, referee: bool, task: str) -> str:
@@ -69,4 +71,6 @@ def why_not(protocol: str, referee: bool, task: str) -> str:
         return "needs steps that follow from each other"
     if referee and task == "pixels":
         return "no claim about a pixel can be checked: what is quoted is seen"
+    if protocol == "deference" and task == "pixels":
+        return "judge and adviser are one net, which sees little or all"
     return ""

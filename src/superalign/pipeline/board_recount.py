@@ -48,6 +48,7 @@ def boards_of(ws: Workspace) -> tuple[list[Board], list[Finding]]:
             if not same:
                 raise Malformed(event.seq, "this version of superalign draws other items than the one that played this")
             chosen_protocols(board.config)
+            _sealed_before(ws, board)
         except MALFORMED as error:
             do = "verify it with the version that made it, or don't rely on it"
             findings.append(Finding(seq=event.seq, what=f"{error!s:.300}", where=f"event {event.seq}", do=do))
@@ -56,6 +57,14 @@ def boards_of(ws: Workspace) -> tuple[list[Board], list[Finding]]:
     if len(boards) > MAX_RUNS:
         raise Tampered(f"{len(boards)} different leaderboards, and scores of {MAX_RUNS} at most are recomputed")
     return list(boards.values()), findings
+
+
+def _sealed_before(ws: Workspace, board: Board) -> None:
+    """Raises Malformed unless the board's plan was sealed before its first stage."""
+    plans = [event.seq for event in ws.ledger.events("plan") if event.body.get("board") == board.key]
+    played = [event.seq for event in ws.ledger.events("stage") if event.body.get("run") == board.key]
+    if played and (not plans or min(plans) > min(played)):
+        raise Malformed(board.event.seq, "this leaderboard was played before its plan was sealed")
 
 
 def replay(board: Board, tally: Any, ws: Workspace) -> None:

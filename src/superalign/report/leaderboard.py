@@ -18,7 +18,11 @@ from superalign.report.plots import axis, scale_for, strip
 from superalign.report.text import clip, figure
 from superalign.report.views import Number
 
-COLUMNS = ("honest", "dishonest", "brier", "bits gained", "score difference", "judge tokens per correct")
+COLUMNS = (
+    "honest", "dishonest", "brier", "bits gained", "score difference", "judge tokens per correct",
+    "judge checks per correct", "adviser tokens per correct",
+)  # fmt: skip
+CONTROLS = ("oracle", "deference", "unaided", "ensemble")
 SIGNED = ("brier", "bits gained", "score difference")
 MAX_CONVERSATIONS, MAX_LINES = 40, 60
 
@@ -33,18 +37,24 @@ class TaskView:
     talks: list[dict[str, Any]] = field(default_factory=list)
 
 
-def write_leaderboard(workspace: Workspace, out: Path) -> Path:
-    """Write the page to `out`, whole or not at all. Raises SuperalignError where an object can't be read."""
+def write_leaderboard(workspace: Workspace, out: Path, *, board: str | None = None) -> Path:
+    """Write the page of one board to `out`, whole or not at all; without a key, of the board that was measured last.
+
+    Raises SuperalignError where an object can't be read.
+    """
     events, read = workspace.ledger.events(), reader(workspace.store)
-    tasks = tasks_of(events, read)
+    tasks = tasks_of(events, read, board=board)
     sections = together(*(task_section(task, view) for task, view in tasks.items()))
     lines = compile_dossier(events, read).lines
     body = together(tag("p", TOY, class_="toy"), tag("main", _front(tasks), sections, events_section(lines, sections)))
     return put(shell("Scalable oversight: the board", body), Path(out))
 
 
-def tasks_of(events: Sequence[Any], read: Any) -> dict[str, TaskView]:
-    """Task → view, the latest measurement of each thing."""
+def tasks_of(events: Sequence[Any], read: Any, *, board: str | None = None) -> dict[str, TaskView]:
+    """Task → view of one board, the latest measurement of each thing."""
+    boards = [key for event in events if event.type == "measurement" and (key := _board(event))]
+    board = board or (boards[-1] if boards else "")
+    events = [event for event in events if event.type in ("measurement", "figure") and _board(event) == board]
     tasks: dict[str, TaskView] = {}
     contrasts: dict[tuple[str, str], Number] = {}
     for event in events:
@@ -65,16 +75,21 @@ def tasks_of(events: Sequence[Any], read: Any) -> dict[str, TaskView]:
     return tasks
 
 
+def _board(event: Any) -> str:
+    tags = event.body.get("tags") or {}
+    return str(event.body.get("board") or (tags.get("board") if isinstance(tags, Mapping) else "") or "")
+
+
 def _front(tasks: Mapping[str, TaskView]) -> Html:
     said = []
     for task, view in tasks.items():
-        ranked = _ranked(view)
+        ranked = [name for name in _ranked(view) if name.partition(",")[0] not in CONTROLS]
         if ranked:
             best = view.parts[ranked[0]]["accuracy"]
             said += [tag("b", named(task)), ": ", named(ranked[0]), " ", value_of(best), ". "]
     lead = together(
         "Every protocol on the same items, with the same judge, advisers, budget and seeds, beside the controls that a "
-        "comparison needs. Most accurate: ", *said, "Whether that is told apart from the controls stands in each table.",
+        "comparison needs. Most accurate of many, controls aside: ", *said, "What is told apart stands in each table.",
     )  # fmt: skip
     return together(tag("h1", "Which oversight works?"), tag("p", lead, class_="lead"))
 
@@ -136,9 +151,9 @@ def _failures(view: TaskView) -> Html:
         if parts.get("accuracy") and parts["accuracy"].tags.get("failures", "{}") != "{}"
     }
     if not failed:
-        return tag("p", "No judgement failed.", class_="soft")
+        return tag("p", "No judgement failed, and no adviser was late or misquoted.", class_="soft")
     words = "; ".join(f"{clip(name, 60)}: {clip(kinds, 120)}" for name, kinds in failed.items())
-    return tag("p", "Judgements that failed, all of them in the denominators: ", named(words), ".")
+    return tag("p", "What failed, by kind; all of it stays in the denominators: ", named(words), ".")
 
 
 def _told(view: TaskView) -> Html:

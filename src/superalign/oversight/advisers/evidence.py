@@ -24,7 +24,7 @@ class EvidenceAdviser:
     charges: int = 1
     """Claims a turn, the weightiest first: "this option is wrong, here"."""
     sharpness: float = 40.0
-    """Log-odds of its belief a nat a word; fitted on the dev split."""
+    """Log-odds of its belief a nat a word; to be fitted on pairs that the model was not trained on."""
     read: dict[str, tuple[np.ndarray, int]] = field(default_factory=dict, repr=False, compare=False)
 
     def knows(self, cases: Sequence[Case]) -> np.ndarray:
@@ -36,6 +36,11 @@ class EvidenceAdviser:
         """(cases,): log-probability of the first text less that of the second, nats a word."""
         self._read(cases)
         return np.array([self.read[case.item][0].sum() / self.read[case.item][1] for case in cases])
+
+    def evidence(self, cases: Sequence[Case]) -> list[np.ndarray]:
+        """Per case (pieces,): e, in nats, what each piece speaks for the first text."""
+        self._read(cases)
+        return [self.read[case.item][0] for case in cases]
 
     def fitted(self, cases: Sequence[Case], answers: Sequence[int]) -> EvidenceAdviser:
         """This adviser with its sharpness fitted (log loss)."""

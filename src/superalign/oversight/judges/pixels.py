@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -177,19 +177,26 @@ def _one_thread() -> Iterator[None]:
 
 
 def train_pixel_judge(
-    *, pixels: int = 6, seed: int = 0, steps: int = 2500, width: int = 256, progress: Progress | None = None
+    *,
+    pixels: int = 6,
+    seed: int = 0,
+    steps: int = 2500,
+    width: int = 256,
+    without: Collection[str] = (),
+    progress: Progress | None = None,
 ) -> PixelJudge:
     """A judge fitted to the train split with random inked pixels shown: `pixels` of them, or 1 to `pixels`.
 
     `width`, units a hidden layer, is the dial of what it can learn; `progress` hears (steps done, steps in all). The
-    same seed gives the same bits on one machine with one torch. Raises ValueError for fewer than one of anything, or
-    more pixels than an image has.
+    clusters `without` are never shown. The same seed gives the same bits on one machine with one torch. Raises ValueError for
+    fewer than one of anything, or more pixels than an image has.
     """
     if min(pixels, steps, width) < 1 or pixels > CELLS:
         raise ValueError(f"{pixels} pixels, {steps} steps, width {width}: each is at least 1, pixels at most {CELLS}")
     import torch
 
     page = pixels_page(split="train")
+    page = replace(page, items=tuple(item for item in page.items if item.cluster not in without))
     images, labels = page_images(page), np.array([page.truths[item.id]["digit"] for item in page.items])
     rng = np.random.default_rng([seed, 41])
     sizes = (2 * CELLS, width, width, CLASSES)

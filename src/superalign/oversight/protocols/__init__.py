@@ -33,7 +33,7 @@ def shipped(budget: int = QUOTES) -> tuple[Protocol, ...]:
         critique_of_critique(),
         debate(turns=half),
         debate(turns=half, simultaneous=False),
-        debate(turns=1),
+        *((debate(turns=1, short=True),) if half > 1 else ()),
         debate_with_checks(),
         decomposition(),
         bisection(),

@@ -63,8 +63,9 @@ def _talk(turns: int) -> Callable[[Table], Play]:
     def rules(table: Table) -> Play:
         belief = None
         for turn in range(turns):
-            yield from table.say("adviser", turns_left=turns - turn - 1)
-            belief = yield from table.believe()
+            left = turns - turn - 1
+            yield from table.say("adviser", turns_left=left)
+            belief = yield from table.believe(measured=left > 0)
         return belief
 
     return rules

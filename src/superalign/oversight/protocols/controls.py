@@ -47,28 +47,29 @@ def deference() -> Protocol:
     )
 
 
-def ensemble(*, quotes: int = QUOTES, judgements: int = 3) -> Protocol:
-    """The judge judges several times, each time by other pieces, and its log-odds are averaged: the same effort, spent
-    on itself. `judgements` matches the words that a judge reads in a debate of two turns (once a turn)."""
+def ensemble(*, quotes: int = QUOTES) -> Protocol:
+    """The judge judges several times, each time by other pieces, and its log-odds are averaged.
+
+    In all it reads as much as a judge, and an adviser who has read the whole case, do together.
+    """
 
     def rules(table: Table) -> Play:
         found = []
-        for k in range(judgements):
+        for k in range(max(2, round((len(table.case.pieces) + quotes) / quotes))):
             view = table.view_of(table.random_pieces(quotes, k))
             found.append((yield from table.believe(view)))
         return pooled(found)
 
-    return Protocol(name="ensemble", title=f"the judge alone, {judgements} times, by other pieces", play=rules)
+    return Protocol(name="ensemble", title="the judge alone, several times, by other pieces", play=rules)
 
 
 def pooled(beliefs: list[Belief | None]) -> Belief | None:
-    """The normalised geometric mean of beliefs, failed ones left out; None when none is left.
+    """The normalised geometric mean of beliefs; None when one of them failed.
 
-    >>> pooled([(0.5, 0.5), None, (0.9, 0.1)])
-    (0.75, 0.25)
+    >>> pooled([(0.5, 0.5), (0.9, 0.1)]), pooled([(0.5, 0.5), None])
+    ((0.75, 0.25), None)
     """
-    whole = [belief for belief in beliefs if belief is not None]
-    if not whole:
+    if any(belief is None for belief in beliefs):
         return None
-    mean = np.exp(np.log(np.clip(np.array(whole), 1e-9, None)).mean(axis=0))
+    mean = np.exp(np.log(np.clip(np.array(beliefs, dtype=float), 1e-9, None)).mean(axis=0))
     return tuple(float(round(p, 12)) for p in mean / mean.sum())

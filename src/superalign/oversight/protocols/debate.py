@@ -13,8 +13,11 @@ from superalign.oversight.table import Play, Protocol, Table
 SEATS = ("a", "b")
 
 
-def debate(*, turns: int = QUOTES // 2, simultaneous: bool = True) -> Protocol:
-    """`turns` quotes from each; in one turn both speak unheard, or the second hears the first and answers."""
+def debate(*, turns: int = QUOTES // 2, simultaneous: bool = True, short: bool = False) -> Protocol:
+    """`turns` quotes from each; in one turn both speak unheard, or the second hears the first and answers.
+
+    `short` names it as the debate without a rebuttal.
+    """
 
     def rules(table: Table) -> Play:
         belief = None
@@ -25,11 +28,11 @@ def debate(*, turns: int = QUOTES // 2, simultaneous: bool = True) -> Protocol:
             else:
                 yield from table.say("a", turns_left=left + 1)
                 yield from table.say("b", turns_left=left)
-            belief = yield from table.believe()
+            belief = yield from table.believe(measured=left > 0)
         return belief
 
     name = "debate" if simultaneous else "sequential debate"
-    name += " without rebuttal" if turns == 1 else ""
+    name += " without rebuttal" if short else ""
     how = "at once" if simultaneous else "one after the other"
     return Protocol(
         name=name,

@@ -3,7 +3,7 @@
 `decomposition`: halves of halves, down to single pieces; the judge judges each by itself, and log-odds add up on the
 way back (Christiano et al. 2018, 1810.08575, §2: factored cognition with a judge of one piece). `bisection`: two
 calculations are compared at their middle, then in the half in which they part, down to the first step that differs;
-this one step is all that is judged, or checked (Irving et al. 2018, 1805.00899, §3).
+this one step is all that is checked (Irving et al. 2018, 1805.00899, §3).
 """
 
 from __future__ import annotations
@@ -41,14 +41,17 @@ def _part(table: Table, low: int, high: int, leaf: int) -> Play:
 
 def _sum(first: Belief | None, second: Belief | None) -> Belief | None:
     if first is None or second is None:
-        return first or second
+        return None
     logits = np.log(np.clip(np.array(first), 1e-9, None)) + np.log(np.clip(np.array(second), 1e-9, None))
     raised = np.exp(logits - logits.max())
     return tuple(float(p) for p in raised / raised.sum())
 
 
 def bisection() -> Protocol:
-    """Binary search for the first step after which two calculations differ; that step of the first is checked."""
+    """Binary search for the first step after which two calculations differ; that step of either is checked.
+
+    Values that meet again mislead the search; then neither charge holds, and the judge's own belief stands.
+    """
 
     def rules(table: Table) -> Play:
         pieces = table.case.pieces
@@ -56,14 +59,19 @@ def bisection() -> Protocol:
         while low < high:
             middle = (low + high) // 2
             table.reveal([middle])
+            table.compares([middle])
             agree = len({text.split()[-2] for text in pieces[middle].texts}) == 1
             low, high = (middle + 1, high) if agree else (low, middle)
-        yield from table.believe(table.view_of([low]))
-        charge = Charge(0, low)
-        holds = yield from table.check(charge)
-        table.settle(charge._replace(holds=holds))
-        table.beliefs.append((float(not holds), float(holds)))
-        return table.beliefs[-1]
+        belief = yield from table.believe(table.view_of([low]))
+        for option in range(2):
+            charge = Charge(option, low)
+            holds = yield from table.check(charge)
+            table.settle(charge._replace(holds=holds))
+            if holds:
+                belief = (float(option != 0), float(option != 1))
+                table.beliefs.append(belief)
+                break
+        return belief
 
     return Protocol(
         name="bisection",

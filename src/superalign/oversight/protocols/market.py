@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from superalign.oversight.advisers.search import SearchAdviser
+from superalign.oversight.advisers.search import against
 from superalign.oversight.judges.adapted import AdaptedJudge, fitted_to
 from superalign.oversight.play import play
 from superalign.oversight.protocols.controls import QUOTES
@@ -29,7 +29,7 @@ def market_making(*, turns: int = QUOTES, rounds: int = 3) -> Protocol:
     """Up to `turns` quotes of the adversary; market and adversary are trained against each other for `rounds`."""
     protocol = Protocol(
         name=NAME,
-        title=f"a trained market predicts the judge, an adversary moves it, up to {turns} quotes",
+        title=f"a trained market that knows the adviser's belief; an adversary moves it, up to {turns} quotes",
         play=_rules(turns),
         seats=("adviser", "adversary"),
         train=lambda lesson: _trained(protocol, lesson, rounds),
@@ -41,7 +41,9 @@ def market_making(*, turns: int = QUOTES, rounds: int = 3) -> Protocol:
 def _rules(turns: int) -> Callable[[Table], Play]:
     def rules(table: Table) -> Play:
         known = yield from table.knows("adviser")
-        table.messages.append(Message(speaker="adviser", belief=known or ()))
+        if known is None:
+            return None
+        table.messages.append(Message(speaker="adviser", belief=known))
         price = yield from table.believe()
         for turn in range(turns):
             yield from table.say("adversary", turns_left=turns - turn - 1)
@@ -62,7 +64,7 @@ def _trained(protocol: Protocol, lesson: Lesson, rounds: int) -> Players:
     players: Players = {}
     for turn in range(rounds + 1):
         judge = market or human
-        adversary = SearchAdviser(judge=judge, knower=adviser, goal="move")
+        adversary = against(judge, adviser, goal="move", width=None)
         players = {**lesson.players, "judge": judge, "adversary": adversary}
         if turn == rounds:
             break

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from superalign.oversight.advisers.search import SearchAdviser
+from superalign.oversight.advisers.search import against
 from superalign.oversight.judges.adapted import AdaptedJudge, fitted_to
 from superalign.oversight.play import play
 from superalign.oversight.protocols.consultancy import consultancy
@@ -35,17 +35,17 @@ def prover_verifier(*, turns: int = QUOTES, rounds: int = 3) -> Protocol:
 
 
 def _trained(protocol: Protocol, lesson: Lesson, rounds: int) -> Players:
-    base, knower = lesson.players["judge"], lesson.players["adviser"]
+    base, prover = lesson.players["judge"], lesson.players["adviser"]
     verifier: AdaptedJudge | None = None
     views: list[View] = []
     first: list[float] = []
     truth = {case.item: answer for case, answer in zip(lesson.cases, lesson.answers, strict=True)}
     for turn in range(rounds):
         judge = verifier or base
-        players = {**lesson.players, "judge": judge, "adviser": SearchAdviser(judge=judge, knower=knower)}
+        players = {**lesson.players, "judge": judge, "adviser": against(judge, prover)}
         for episode in play(protocol, lesson.cases, players, seed=lesson.seed + turn):
             views.append(episode.view)
             first.append(float(truth[episode.item] == 0))
         verifier = fitted_to(base, NAME, views, np.array(first))
     judge = verifier or base
-    return {**lesson.players, "judge": judge, "adviser": SearchAdviser(judge=judge, knower=knower)}
+    return {**lesson.players, "judge": judge, "adviser": against(judge, prover)}
