@@ -188,8 +188,8 @@ def train_pixel_judge(
     """A judge fitted to the train split with random inked pixels shown: `pixels` of them, or 1 to `pixels`.
 
     `width`, units a hidden layer, is the dial of what it can learn; `progress` hears (steps done, steps in all). The
-    clusters `without` are never shown. The same seed gives the same bits on one machine with one torch. Raises ValueError for
-    fewer than one of anything, or more pixels than an image has.
+    clusters `without` are never shown. The same seed gives the same bits on one machine with one torch. Raises
+    ValueError for fewer than one of anything, or more pixels than an image has.
     """
     if min(pixels, steps, width) < 1 or pixels > CELLS:
         raise ValueError(f"{pixels} pixels, {steps} steps, width {width}: each is at least 1, pixels at most {CELLS}")
