@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import pytest
 
@@ -81,17 +82,97 @@ def test_the_plan_is_sealed_before_the_first_episode(tmp_path):
         assert plan.body["primary"][0] == "debate - unaided, accuracy, on each task"
 
 
-def test_changed_episodes_are_found(tmp_path):
-    play_board(config(tmp_path))
-    with Workspace.open(tmp_path / "ws") as ws:
+def _surest(episodes):
+    return max(episodes, key=lambda e: abs(e["belief"][0] - 0.5))
+
+
+def belief_turned(episodes):
+    _surest(episodes)["belief"].reverse()
+
+
+def item_dropped(episodes):
+    episodes[:] = [e for e in episodes if e["item"] != episodes[0]["item"]]
+
+
+def play_repeated(episodes):
+    episodes.append(dict(episodes[0]))
+
+
+def another_seat(episodes):
+    episodes[0]["sides"] = episodes[1]["sides"]
+
+
+def quote_verified(episodes):
+    episodes[0]["messages"][0]["quotes"][0][1] = ["9 ; + 9 = 9 ;", "9 ; + 9 = 9 ;"]
+
+
+def cost_lowered(episodes):
+    episodes[0]["cost"]["judge_words"] = 1
+
+
+def failure_hidden(episodes):
+    episodes[0]["failures"] = ["nan"]
+
+
+def answer_dropped(episodes):
+    episodes[0]["answers"].pop()
+
+
+def answers_and_belief_turned(episodes):
+    """Consistent with itself, so it takes asking the judge again to find; the ledger's own scores no longer follow."""
+    surest = _surest(episodes)
+    for turn in surest["answers"]:
+        for entry in turn:
+            if "beliefs" in entry:
+                entry["beliefs"].reverse()
+    for belief in surest["beliefs"]:
+        belief.reverse()
+    surest["belief"].reverse()
+
+
+FORGED = (
+    belief_turned, item_dropped, play_repeated, another_seat, quote_verified, cost_lowered, failure_hidden,
+    answer_dropped, answers_and_belief_turned,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A board that was played once, with its keys."""
+    folder = tmp_path_factory.mktemp("board")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SUPERALIGN_KEYS", str(folder / "keys"))
+        patch.setattr(board_module, "board_sizes", lambda preset: TINY)
+        play_board(config(folder))
+    return folder
+
+
+@pytest.mark.parametrize("forge", FORGED)
+def test_changed_episodes_are_found(forge, whole, tmp_path, monkeypatch):
+    shutil.copytree(whole, tmp_path / "copy")
+    monkeypatch.setenv("SUPERALIGN_KEYS", str(tmp_path / "copy" / "keys"))
+    workspace = tmp_path / "copy" / "ws"
+    with Workspace.open(workspace) as ws:
         stage = next(e for e in ws.ledger.events("stage") if e.body["stage"] == "traces: debate, seed 0")
-        kept = ws.store.get_json(ws.store.get_json(stage.body["result"])["episodes"])
-        surest = max(kept["episodes"], key=lambda e: abs(e["belief"][0] - 0.5))
-        surest["belief"] = surest["belief"][::-1]
-        result = {"episodes": ws.store.put_json(kept), "subject": ws.store.get_json(stage.body["result"])["subject"]}
-        ws.ledger.append("stage", dict(stage.body) | {"result": ws.store.put_json(result)}, actor="evaluator")
-    found = recount(tmp_path / "ws").findings
-    assert any("debate.brier" in finding.what for finding in found)
+        result = ws.store.get_json(stage.body["result"])
+        kept = ws.store.get_json(result["episodes"])
+        forge(kept["episodes"])
+        digest = ws.store.put_json(result | {"episodes": ws.store.put_json(kept)})
+        ws.ledger.append("stage", dict(stage.body) | {"result": digest}, actor="evaluator")
+    assert recount(workspace).findings
+
+
+def test_a_cell_that_holds_another_protocols_plays_is_found(whole, tmp_path, monkeypatch):
+    shutil.copytree(whole, tmp_path / "copy")
+    monkeypatch.setenv("SUPERALIGN_KEYS", str(tmp_path / "copy" / "keys"))
+    workspace = tmp_path / "copy" / "ws"
+    with Workspace.open(workspace) as ws:
+        stages = {e.body["stage"]: e.body for e in ws.ledger.events("stage")}
+        other = stages["traces: ensemble, seed 0"]["result"]
+        ws.ledger.append("stage", dict(stages["traces: unaided, seed 0"]) | {"result": other}, actor="evaluator")
+    assert any(
+        "does not follow from its answers" in f.what or "on record" in f.what for f in recount(workspace).findings
+    )
 
 
 @pytest.mark.parametrize(

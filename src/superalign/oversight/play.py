@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from superalign.oversight.record import episode_of, recorded, stands_for
 from superalign.oversight.table import Answers, Belief, Protocol, Request, Table
-from superalign.oversight.types import Case, Cost, Episode, Message, Players
+from superalign.oversight.types import Case, Cost, Episode, Players
 
 OVERLAP = 32
 """Calls to one remote player at a time."""
@@ -48,21 +47,7 @@ def play(
     ]
     verdicts = _run(tables, players, patience)
     for table, verdict in zip(tables, verdicts, strict=True):
-        yield Episode(
-            protocol=protocol.name,
-            item=table.case.item,
-            task=table.case.task,
-            cluster=table.case.cluster,
-            question=table.case.question,
-            options=table.case.options,
-            sides=table.sides,
-            seed=seed,
-            messages=tuple(table.messages),
-            beliefs=tuple(table.beliefs),
-            belief=verdict,
-            failures=tuple(table.failures),
-            cost=table.cost,
-        )
+        yield episode_of(table, verdict)
 
 
 def _run(tables: Sequence[Table], players: Players, patience: float) -> list[Belief | None]:
@@ -90,6 +75,7 @@ def _answered(
         for k, request in enumerate(requests):
             asked.setdefault((request.seat, request.what), []).append((i, k))
     found: dict[tuple[int, int], Any] = {}
+    entries: dict[tuple[int, int], dict[str, Any]] = {}
     merged: dict[tuple[int, str], list[tuple[int, int]]] = {}
     for (seat, what), places in asked.items():
         merged.setdefault((id(players[seat]), what), []).extend(places)
@@ -103,7 +89,10 @@ def _answered(
         each = (time.perf_counter() - began) / len(places)
         for (i, k), answer in zip(places, answers, strict=True):
             tables[i].cost += Cost(seconds=each)
-            found[i, k] = _patched(answer, tables[i], waiting[i][k])
+            entries[i, k] = {"failed": answer.kind} if isinstance(answer, _Failed) else recorded(what, answer)
+            found[i, k] = stands_for(answer.kind, waiting[i][k], tables[i]) if isinstance(answer, _Failed) else answer
+    for i, requests in waiting.items():
+        tables[i].log.append([entries[i, k] for k in range(len(requests))])
     return {i: tuple(found[i, k] for k in range(len(requests))) for i, requests in waiting.items()}
 
 
@@ -149,12 +138,3 @@ def _overlapped(ask: Callable[[Sequence[Any]], Sequence[Any]], abouts: Sequence[
 def _result(future: Future[Any]) -> Any:
     error = future.exception()
     return future.result() if error is None else _Failed(f"error ({type(error).__name__})")
-
-
-def _patched(answer: Any, table: Table, request: Request) -> Any:
-    if not isinstance(answer, _Failed):
-        return answer
-    table.failures.append(f"{answer.kind}: {request.seat}")
-    if request.what == "moves":
-        return Message(speaker=request.seat)
-    return False if request.what == "holds" else np.full(len(table.case.options), np.nan)

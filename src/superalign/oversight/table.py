@@ -85,6 +85,8 @@ class Table:
     beliefs: list[Belief | None] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
+    log: list[list[dict[str, Any]]] = field(default_factory=list)
+    """What players answered, as JSON."""
     readers: set[str] = field(default_factory=set)
     """Advisers that have read the case."""
     order: list[Charge] = field(default_factory=list)

@@ -141,6 +141,8 @@ class Episode:
     """The verdict."""
     failures: tuple[str, ...] = ()
     """Kinds: "nan", "no answer", "timeout: SEAT", "misquote: SEAT"."""
+    answers: tuple[tuple[Mapping[str, Any], ...], ...] = ()
+    """What players answered, turn by turn, as `record.recorded` has it: the rest follows from it."""
     cost: Cost = field(default_factory=Cost)
 
     @property

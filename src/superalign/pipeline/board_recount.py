@@ -7,11 +7,23 @@ from dataclasses import dataclass, fields
 from typing import Any, get_args
 
 from superalign.evidence import Event, Finding, Tampered, Workspace
+from superalign.oversight import case_of
+from superalign.oversight.record import played_again
+from superalign.oversight.referee import PieceReferee
 from superalign.pipeline.board_config import BoardSizes, BoardTask, OversightConfig
-from superalign.pipeline.board_scores import cells_of, chosen_protocols, drawn, page_of, score_task
+from superalign.pipeline.board_scores import (
+    Cell,
+    cells_of,
+    chosen_protocols,
+    drawn,
+    packed_episode,
+    page_of,
+    score_task,
+)
 from superalign.pipeline.desk import Desk
-from superalign.pipeline.pages import open_page
+from superalign.pipeline.pages import Opened, open_page
 from superalign.pipeline.stored import MALFORMED, MAX_RUNS, Malformed, Stored
+from superalign.pipeline.tally import close
 
 LARGER = 20
 """A size may be so many times that of the default preset."""
@@ -75,8 +87,29 @@ def replay(board: Board, tally: Any, ws: Workspace) -> None:
         if done(f"{task}, measured") is None:
             continue
         seeds = range(config.seed, config.seed + config.seeds)
-        cells = {cell.name: [done(f"{task}: {cell.name}, seed {s}") for s in seeds] for cell in cells_of(task, chosen)}
-        score_task(desk, task, open_page(desk, page_of(task, "validation", board.sizes)), cells)
+        test = open_page(desk, page_of(task, "validation", board.sizes))
+        cells = {}
+        for cell in cells_of(task, chosen):
+            cells[cell.name] = [done(f"{task}: {cell.name}, seed {seed}") for seed in seeds]
+            for seed, result in zip(seeds, cells[cell.name], strict=True):
+                _play_again(cell, test, seed, desk.ws.store.get_json(result["episodes"])["episodes"])
+        score_task(desk, task, test, cells)
+
+
+def _play_again(cell: Cell, test: Opened, seed: int, episodes: Any) -> None:
+    """Raises ValueError unless every item was played in every seating, and every episode follows from its answers."""
+    cases = {item.id: case_of(item) for item in test.page.items}
+    referee = PieceReferee(truths={item.id: truth for item, truth in zip(test.page.items, test.truths, strict=True)})
+    played = [(e["item"], tuple(e["sides"])) for e in episodes]
+    wanted = [(name, sides) for name, case in cases.items() for sides in cell.protocol.seatings(len(case.options))]
+    if sorted(played, key=repr) != sorted(wanted, key=repr):
+        raise ValueError(f"{cell.name}: {len(played)} plays are stored where {len(wanted)} were to be played")
+    for e in episodes:
+        again = packed_episode(played_again(cell.protocol, cases[e["item"]], e["sides"], seed, e["answers"], referee))
+        mine, stored = ({k: v for k, v in part.items() if k != "cost"} for part in (again, e))
+        costs = [{k: v for k, v in part["cost"].items() if k != "seconds"} for part in (again, e)]
+        if not close(mine, stored) or costs[0] != costs[1]:
+            raise ValueError(f"{cell.name}: the episode of item {e['item']} does not follow from its answers")
 
 
 def _config(event: Event, ws: Workspace) -> OversightConfig:
