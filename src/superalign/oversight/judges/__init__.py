@@ -5,6 +5,8 @@ from superalign.oversight.judges.flawed import Biased, Lazy, Noisy
 from superalign.oversight.judges.likelihood import LikelihoodJudge
 from superalign.oversight.judges.picture import PictureJudge
 from superalign.oversight.judges.pixels import PixelJudge, train_pixel_judge
+from superalign.oversight.judges.reader import ReaderJudge
+from superalign.oversight.judges.reader_training import train_reader
 
 __all__ = [
     "AdaptedJudge",
@@ -14,6 +16,8 @@ __all__ = [
     "Noisy",
     "PictureJudge",
     "PixelJudge",
+    "ReaderJudge",
     "adapted",
     "train_pixel_judge",
+    "train_reader",
 ]
