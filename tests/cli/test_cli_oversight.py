@@ -12,7 +12,9 @@ from superalign.pipeline.board_config import BoardSizes
 @pytest.fixture
 def board_of(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SUPERALIGN_KEYS", str(tmp_path / "keys"))
-    monkeypatch.setattr(board, "board_sizes", lambda preset: BoardSizes(items=12, lesson=20, games=8))
+    monkeypatch.setattr(
+        board, "board_sizes", lambda preset: BoardSizes(items=12, lesson=20, games=8, judge_steps=2, adviser_steps=2)
+    )
 
     def called(*arguments):
         main(

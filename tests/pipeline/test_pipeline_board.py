@@ -14,7 +14,7 @@ from superalign.pipeline.board_config import CONTROLS, BoardSizes, OversightConf
 from superalign.pipeline.board_scores import ADAPTED, cells_of, chosen_protocols, rows_of
 from superalign.pipeline.recount import recount
 
-TINY = BoardSizes(items=16, lesson=30, games=10)
+TINY = BoardSizes(items=16, lesson=30, games=10, judge_steps=2, adviser_steps=2)
 
 
 @pytest.fixture(autouse=True)
@@ -254,6 +254,18 @@ def test_checks_are_made_and_another_adviser_says_other_things(tmp_path):
                     quoted[size] = [[q[0] for m in e["messages"] for q in m["quotes"]] for e in episodes]
     assert spent["m"] == {1}
     assert quoted["xs"] != quoted["m"]
+
+
+def test_rules_are_played_with_readers_that_are_trained_once(tmp_path):
+    said = []
+    own = config(tmp_path, tasks=("rules",), protocols=("debate",))
+    play_board(own, say=said.append)
+    assert sum(text.startswith("reader of rules") for text in said) == 2
+    assert "board.rules.debate, adapted judge.accuracy" in measured(tmp_path / "ws")
+    assert recount(tmp_path / "ws").findings == ()
+    again = []
+    play_board(dataclasses.replace(own, protocols=("debate", "oracle")), say=again.append)
+    assert "rules: oracle, seed 0" in again
 
 
 def test_two_boards_in_one_workspace_stay_apart(tmp_path):

@@ -15,14 +15,21 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import superalign
 from superalign.evidence import Workspace, holdout
 from superalign.models import LocalModel, load_model
 from superalign.oversight import Lesson, Protocol, case_of, play
 from superalign.oversight.advisers import EvidenceAdviser, SearchAdviser, against
-from superalign.oversight.judges import LikelihoodJudge, PictureJudge, adapted, train_pixel_judge
+from superalign.oversight.judges import (
+    LikelihoodJudge,
+    PictureJudge,
+    ReaderJudge,
+    adapted,
+    train_pixel_judge,
+    train_reader,
+)
 from superalign.oversight.referee import PieceReferee
 from superalign.oversight.types import Case, Players
 from superalign.pipeline.board_config import PRIMARY, OversightConfig, board_sizes
@@ -40,7 +47,9 @@ from superalign.pipeline.desk import Desk, register
 from superalign.pipeline.pages import Opened, open_page, put_page, screened, words_of
 from superalign.tasks import pixels
 
-SEARCHERS, CRITICS = ("adviser", "a", "b"), ("critic", "second critic")
+READS = 6
+"""Lines that a reader of rules is shown at most in training."""
+SEARCHERS = ("adviser", "a", "b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +161,9 @@ def seated(
         )
         search = SearchAdviser(judge=picture, knower=picture)
         return {"judge": picture, **dict.fromkeys(SEARCHERS, search)}
+    if field.task == "rules":
+        reader, scholar = (trained_reader(desk, size, seed) for size in ("xs", "m"))
+        return {"judge": reader, **dict.fromkeys(SEARCHERS, SearchAdviser(judge=reader, knower=scholar))}
     weak = LikelihoodJudge(model=judge, name=judge.name).fitted(cases, answers, quotes=config.budget, seed=seed)
     strong = EvidenceAdviser(model=adviser, charges=3).fitted(cases, answers)
     second = EvidenceAdviser(model=judge, charges=3).fitted(cases, answers)
@@ -207,6 +219,18 @@ def _adapted(protocol: Protocol, lesson: Lesson) -> Players:
     return {**lesson.players, "judge": judge, **dict.fromkeys(SEARCHERS, search)}
 
 
+def trained_reader(desk: Desk, size: Literal["xs", "m"], seed: int) -> ReaderJudge:
+    """A reader of rules, trained once a seed and kept in the store."""
+    steps = desk.sizes.judge_steps if size == "xs" else desk.sizes.adviser_steps
+
+    def train() -> dict[str, str]:
+        reader = train_reader(size=size, quotes=READS, seed=seed, steps=steps)
+        return {"weights": desk.ws.store.put(reader.to_bytes())}
+
+    kept = desk.stage(f"reader of rules, {size}, seed {seed}", train, size, seed, actor="trainer")
+    return ReaderJudge.from_bytes(desk.ws.store.get(kept["weights"]))
+
+
 def _truths(page: Opened) -> dict[str, Any]:
     return {item.id: truth for item, truth in zip(page.page.items, page.truths, strict=True)}
 
@@ -216,7 +240,8 @@ def _fingerprint(judge: Any) -> str:
     parts: list[Any] = []
     while judge is not None:
         net = getattr(judge, "net", None)
-        parts.append([type(judge).__name__, list(getattr(judge, "weights", ())), net.digest if net else ""])
+        own = judge.digest if isinstance(judge, ReaderJudge) else list(getattr(judge, "weights", ()))
+        parts.append([type(judge).__name__, own, net.digest if net else ""])
         judge = getattr(judge, "judge", None)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -234,6 +259,8 @@ def _subject(desk: Desk, cell: Cell, field: Field, weights: str, models: tuple[L
 
 def _sources(desk: Desk, field: Field, models: tuple[LocalModel, ...]) -> list[str]:
     """What a judge of this task was made from: models that read texts, or the pictures that a net was trained on."""
+    if field.task == "rules":
+        return [field.lesson.digest]
     if field.task != "pixels":
         return [*dict.fromkeys(model.digest for model in models), field.lesson.digest]
     return [put_page(desk, pixels(split="train")), field.lesson.digest]

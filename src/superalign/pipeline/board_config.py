@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-BoardTask = Literal["slips", "traces", "mutants", "pixels"]
+BoardTask = Literal["slips", "traces", "mutants", "rules", "pixels"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,14 +19,14 @@ class OversightConfig:
     """Folder of ledger and objects; a leaderboard that was stopped here goes on."""
     preset: Literal["default", "quick"] = "default"
     """Sizes: `default` for evidence, `quick` for a first look."""
-    tasks: tuple[BoardTask, ...] = ("slips", "traces", "pixels")
+    tasks: tuple[BoardTask, ...] = ("slips", "traces", "rules", "pixels")
     """What is judged."""
     protocols: tuple[str, ...] = ()
     """Names of protocols; none: all. The controls are always played."""
     judge: str = "family:xs"
-    """The weak judge of texts: family:SIZE or hf:PATH. Pictures have a judge of their own."""
+    """The weak judge of code and calculations: family:SIZE or hf:PATH. Rules and pictures have readers of their own."""
     advisers: str = "family:m"
-    """The strong model that advises on texts."""
+    """The strong model that advises on code and calculations."""
     budget: int = 4
     """Pieces that the judge reads in one play."""
     seeds: int = 1
@@ -47,11 +47,19 @@ class BoardSizes:
     of the family, and none of these pictures is shown to the judge of pictures before."""
     games: int = 150
     """Of these, how many are played when something is trained by playing."""
+    judge_steps: int = 1_000
+    """Of training the small reader of rules, which judges."""
+    adviser_steps: int = 600
+    """Of training the large one, which advises."""
 
 
 def board_sizes(preset: str) -> BoardSizes:
     """The sizes of a preset."""
-    return BoardSizes(items=60, lesson=100, games=40) if preset == "quick" else BoardSizes()
+    return (
+        BoardSizes(items=60, lesson=100, games=40, judge_steps=400, adviser_steps=150)
+        if preset == "quick"
+        else BoardSizes()
+    )
 
 
 CONTROLS = ("unaided", "deference", "ensemble")
@@ -69,6 +77,8 @@ def why_not(protocol: str, referee: bool, task: str) -> str:
     """
     if protocol == "bisection" and task != "traces":
         return "needs steps that follow from each other"
+    if referee and task == "rules":
+        return "that a line follows, or not, is for the judge to say: no single line is wrong"
     if referee and task == "pixels":
         return "no claim about a pixel can be checked: what is quoted is seen"
     if protocol == "deference" and task == "pixels":

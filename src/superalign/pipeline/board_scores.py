@@ -23,7 +23,7 @@ from superalign.pipeline.board_config import BUDGETS, CONTROLS, PRIMARY, SEEDS, 
 from superalign.pipeline.desk import Desk, measured
 from superalign.pipeline.pages import Opened, truth_signal
 from superalign.stats import Interval
-from superalign.tasks import Page, mutants, pixels, slips, traces
+from superalign.tasks import Page, mutants, pixels, rules, slips, traces
 from superalign.tasks.pixels import same_hand
 
 ADAPTED = ", adapted judge"
@@ -70,6 +70,8 @@ def page_of(task: str, split: str, sizes: BoardSizes) -> Page:
     n = sizes.lesson if split == "train" else sizes.items
     if task == "pixels" and split == "train":
         return _unseen_pixels(n)
+    if task == "rules":
+        return rules(split=split, n=n)
     if task == "mutants":
         return mutants(split=split, view="pair", form="words", n=n)
     return {"slips": slips, "traces": traces, "pixels": pixels}[task](split=split, view="pair", n=n)
