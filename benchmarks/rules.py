@@ -29,7 +29,7 @@ Lines = Callable[[Case, dict[str, Any], np.random.Generator], Sequence[int]]
 
 
 def _lure(case: Case, truth: dict[str, Any], *, short: bool) -> Sequence[int]:
-    """The lure that is the proof one exception short (fewer features), or the first that is one too many; or nothing."""
+    """The lure that is the proof one exception short (fewer features), or the first with one too many; or nothing."""
     features = [sum(" has " in case.pieces[i].texts[0] for i in lines) for lines in (truth["chain"], *truth["lures"])]
     found = [lure for lure, n in zip(truth["lures"], features[1:], strict=True) if (n < features[0]) == short]
     return found[0] if found else []
