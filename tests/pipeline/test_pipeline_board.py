@@ -8,10 +8,11 @@ import shutil
 import pytest
 
 from superalign.evidence import Ledger, SuperalignError, Workspace, verify
+from superalign.oversight.judges import train_pixel_judge
 from superalign.pipeline import board as board_module
 from superalign.pipeline.board import play_board
 from superalign.pipeline.board_config import CONTROLS, BoardSizes, OversightConfig, board_sizes, why_not
-from superalign.pipeline.board_scores import ADAPTED, cells_of, chosen_protocols, rows_of
+from superalign.pipeline.board_scores import ADAPTED, cells_of, chosen_protocols, page_of, rows_of
 from superalign.pipeline.recount import recount
 
 TINY = BoardSizes(items=16, lesson=30, games=10, judge_steps=2, adviser_steps=2)
@@ -266,6 +267,22 @@ def test_rules_are_played_with_readers_that_are_trained_once(tmp_path):
     again = []
     play_board(dataclasses.replace(own, protocols=("debate", "oracle")), say=again.append)
     assert "rules: oracle, seed 0" in again
+
+
+def test_pictures_are_judged_by_a_net_that_never_saw_the_lesson(tmp_path, monkeypatch):
+    left_out = []
+
+    def quick(*, without, **options):
+        left_out.append(without)
+        return train_pixel_judge(without=without, **options, steps=20)
+
+    monkeypatch.setattr(board_module, "train_pixel_judge", quick)
+    play_board(config(tmp_path, tasks=("pixels",), protocols=("debate",)))
+    assert verify(tmp_path / "ws").ok
+    assert recount(tmp_path / "ws").findings == ()
+    lesson = page_of("pixels", "train", TINY)
+    assert {item.cluster for item in lesson.items} <= set(left_out[0])
+    assert "board.pixels.deference.accuracy" not in measured(tmp_path / "ws")
 
 
 def test_two_boards_in_one_workspace_stay_apart(tmp_path):

@@ -263,4 +263,7 @@ def _sources(desk: Desk, field: Field, models: tuple[LocalModel, ...]) -> list[s
         return [field.lesson.digest]
     if field.task != "pixels":
         return [*dict.fromkeys(model.digest for model in models), field.lesson.digest]
-    return [put_page(desk, pixels(split="train")), field.lesson.digest]
+    pictures = pixels(split="train")
+    digest = put_page(desk, pictures)
+    holdout.screen(desk.ws, digest, words_of(pictures))
+    return [digest, field.lesson.digest]
