@@ -20,7 +20,7 @@ from superalign.report.views import Number
 
 COLUMNS = (
     "honest", "dishonest", "brier", "bits gained", "score difference", "judge tokens per correct",
-    "judge checks per correct", "adviser tokens per correct",
+    "judge checks per correct",
 )  # fmt: skip
 CONTROLS = ("oracle", "deference", "unaided", "ensemble")
 SIGNED = ("brier", "bits gained", "score difference")
