@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
+from superalign.oversight.judges.threads import one_thread
 from superalign.tasks.item import Page
 from superalign.tasks.pixels import pixel_grid
 from superalign.tasks.pixels import pixels as pixels_page
@@ -163,19 +163,6 @@ def random_masks(images: np.ndarray, count: int | np.ndarray, rng: np.random.Gen
     return (draws <= last) & inked & (counts > 0)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread: faster for nets of this size, and the sums are added in one order."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def train_pixel_judge(
     *,
     pixels: int = 6,
@@ -203,7 +190,7 @@ def train_pixel_judge(
     starts = [rng.uniform(-1, 1, size) / i**0.5 for i, o in pairwise(sizes) for size in ((i, o), o)]  # as torch's own
     parts = [torch.tensor(start, dtype=torch.float32, requires_grad=True) for start in starts]
     weights = list(zip(parts[::2], parts[1::2], strict=True))
-    with _one_thread():
+    with one_thread():
         optimiser = torch.optim.Adam(parts, lr=RATE)
         for step in range(steps):
             rows = rng.integers(len(images), size=BATCH)

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from superalign.oversight.judges.threads import one_thread
 from superalign.oversight.types import Case, View
 from superalign.tasks.rules_world import FEATURES, INDIVIDUALS, KINDS, PROPERTIES, RULES_VOCABULARY
 
@@ -262,19 +262,6 @@ def forward(weights: Mapping[str, Tensor], size: Shape, codes: Tensor, names: Te
         x = x + gelu(held + weights[f"{i}.think.bias"]) @ weights[f"{i}.think.out"]
     asked = rms_norm(x[:, :2], (size.width,), weights["norm"]).flatten(1)
     return asked @ weights["answer"] + weights["answer.bias"]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread: faster for nets of this size, and the sums are added in one order."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def frozen(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

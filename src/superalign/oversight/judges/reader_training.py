@@ -25,10 +25,10 @@ from superalign.oversight.judges.reader import (
     frozen,
     joined,
     lexed,
-    one_thread,
     padded,
     shapes,
 )
+from superalign.oversight.judges.threads import one_thread
 from superalign.tasks import rules
 
 BATCH, WARM, DECAY = 128, 200, 0.01
