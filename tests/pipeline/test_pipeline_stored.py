@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from superalign.evidence import Tampered, Workspace
+from superalign.pipeline import desk as desk_module
 from superalign.pipeline.config import RunConfig, Sizes
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.recount import Played, _budgets, recount
@@ -39,7 +40,7 @@ def test_its_key_is_the_one_that_it_named_its_stages_by(ws):
     """As today's `Desk` makes it of what `run` writes down; and one without today's newest size keeps its own."""
     config, sizes = RunConfig(workspace=ws.path, preset="quick", seed=3), Sizes(seeds=2)
     body = {
-        "config": {k: str(v) for k, v in dataclasses.asdict(config).items() if k != "workspace"},
+        "config": desk_module.stated(config),
         "sizes": {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(sizes).items()},
     }
     ws.ledger.append("run", body, actor="notary")

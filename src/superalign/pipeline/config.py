@@ -21,6 +21,9 @@ class RunConfig:
     """The strong model: family:SIZE or hf:NAME-OR-PATH."""
     weak: str = "family:xs"
     """The weak supervisor."""
+    signal: str = field(default="critique", metadata={"added": True})
+    """What the subject learns from: weak labels with a budget of `critique`s checked, or a protocol of `oversight`
+    that is played on every training pair, weak model as judge and strong one as adviser: debate, consultancy, …"""
     seed: int = 0
     """All randomness comes from it."""
     organisms: Literal["reuse", "train"] = "reuse"

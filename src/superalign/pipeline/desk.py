@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 from superalign.engine import run_parallel
@@ -32,7 +32,7 @@ class Desk:
 
     def key(self, name: str, *parts: Any) -> str:
         """Digest that names one stage of one configuration; host settings such as workers do not count."""
-        config = {k: str(v) for k, v in asdict(self.config).items() if k not in ("workspace", "workers", "json")}
+        config = {k: v for k, v in stated(self.config).items() if k not in ("workers", "json")}
         text = json.dumps([name, config, asdict(self.sizes), parts], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -86,6 +86,15 @@ class Desk:
         with self.ws.ledger.transaction():
             yield True
             self.finish(name, {}, *parts, seconds=0.0)
+
+
+def stated(config: Any) -> dict[str, str]:
+    """A configuration as the ledger states it: where the workspace lies is no part of it.
+
+    An option that was `added` later is left out at its default, so that what was done before is still found.
+    """
+    added = {f.name for f in fields(config) if f.metadata.get("added") and getattr(config, f.name) == f.default}
+    return {k: str(v) for k, v in asdict(config).items() if k != "workspace" and k not in added}
 
 
 class Named(Protocol):

@@ -22,6 +22,7 @@ from superalign.evidence import Claim
 from superalign.pipeline.audited import ASKED, RUN
 from superalign.pipeline.desk import Desk, Named, measured
 from superalign.pipeline.pages import truth_signal
+from superalign.pipeline.signals import CHECKED
 from superalign.stats import Interval, best_cut, binomial_interval
 
 Row = dict[str, Any]
@@ -266,12 +267,15 @@ def _elsewhere(desk: Desk) -> list[int]:
 def _helped(desk: Desk, subject: Named) -> None:
     """Say whether oversight helped: only when it beats zero-shot and random checks, paired."""
     events = {e.body["name"]: e for e in desk.ws.ledger.events("measurement")}
-    wanted = [events[f"contrast.em + critique - {other}"] for other in ("zero-shot", "em + random checks")]
+    signal = desk.config.signal
+    wanted = [events[f"contrast.em + {signal} - {other}"] for other in ("zero-shot", "em + random checks")]
     better = all(e.body["low"] is not None and e.body["low"] > 0 for e in wanted)
+    said = f"{signal.capitalize()} assistance"
+    checks = "the same checks spent at random" if signal == CHECKED else f"{desk.sizes.checks} checks spent at random"
     text = (
-        "Critique assistance helped: it beats zero-shot and the same checks spent at random."
+        f"{said} helped: it beats zero-shot and {checks}."
         if better
-        else ("Critique assistance is not shown to help: it does not beat both zero-shot and as many random checks.")
+        else f"{said} is not shown to help: it does not beat both zero-shot and {checks}."
     )
     model = str(wanted[0].body["subject"])
     desk.ws.claim(

@@ -25,6 +25,7 @@ from superalign.pipeline.gate import decide
 from superalign.pipeline.held import ASK, score_admission, score_test
 from superalign.pipeline.held import MEASURED as TESTED
 from superalign.pipeline.pages import dev_page, drawn, open_page, opened_pages, truth_signal
+from superalign.pipeline.signals_recount import recount_signal
 from superalign.pipeline.stored import MALFORMED, Run, Stored, runs_of
 from superalign.pipeline.stress_scores import measure_install, score_rows
 from superalign.pipeline.sweep_scores import measure_sweep
@@ -174,6 +175,7 @@ def play(desk: Desk, done: Stored) -> int:
     runs = [done(f"weak to strong, seed {s}") for s in range(first, first + desk.sizes.seeds)]
     if done("weak to strong, measured") is None:
         return 0
+    recount_signal(desk, done, runs)
     test = open_page(desk, slips(split="validation", view="pair", n=desk.sizes.test_pairs))
     signal = truth_signal(desk, "slips", "validation")
     strong = str(done("the bases, declared")["bases"][1])

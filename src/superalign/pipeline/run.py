@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import superalign
 from superalign.evidence import Workspace
 from superalign.pipeline.config import RunConfig, Sizes, sizes
-from superalign.pipeline.desk import Desk
+from superalign.pipeline.desk import Desk, stated
 
 if TYPE_CHECKING:
     from superalign.models import LocalModel
@@ -45,13 +45,15 @@ def run(config: RunConfig, *, until: Stage = "gate", say: Callable[[str], None] 
     from superalign.models import load_model
     from superalign.pipeline.gate import plan
     from superalign.pipeline.pages import drawn
+    from superalign.pipeline.signals import check_signal
 
+    check_signal(config.signal)
     began = time.monotonic()
     weak, strong = load_model(config.weak), load_model(config.model)
     with Workspace.open(config.workspace, create=True) as ws:
         desk = Desk(ws=ws, config=config, sizes=sizes(config.preset), say=say)
         body = {
-            "config": {k: str(v) for k, v in asdict(config).items() if k != "workspace"},
+            "config": stated(config),
             "sizes": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(desk.sizes).items()},
             "version": superalign.__version__,
             "items": drawn(desk),

@@ -11,13 +11,18 @@ from typing import Any, Protocol
 
 from superalign.evidence import Event, Finding, SuperalignError, Tampered, Workspace, is_digest
 from superalign.pipeline.config import RunConfig, Sizes
+from superalign.pipeline.signals import CHECKED, playable
 
 LARGER = 20
 """A size may be so many times that of the default preset: replaying a run stays a matter of minutes."""
 MAX_RUNS = 32
 MALFORMED = (SuperalignError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What scoring raises on a stranger's objects that are not what a run stores."""
-_CHOICES = {"preset": ("default", "quick"), "organisms": ("reuse", "train")}
+_CHOICES = {
+    "preset": ("default", "quick"),
+    "organisms": ("reuse", "train"),
+    "signal": (CHECKED, *playable()),
+}
 _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 _WHOLE = "ask for the whole workspace, and who made it"
 
@@ -118,7 +123,7 @@ def _config(event: Event, ws: Workspace) -> RunConfig:
     if not isinstance(stated, Mapping):
         raise Malformed(event.seq, "the config of this run is no object")
     names = ("preset", "organisms", "model", "weak", "seed", "train_seeds")
-    chosen = {name: stated.get(name) for name in names}
+    chosen = {name: stated.get(name) for name in names} | {"signal": stated.get("signal", CHECKED)}
     for name, value in chosen.items():
         known = value in _CHOICES.get(name, (value,)) if isinstance(value, str) else False
         number = name not in ("seed", "train_seeds") or _NUMBER.fullmatch(str(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -70,9 +71,10 @@ def measure_sweep(
             cost={"checks": float(arm["checks"])},
             **more,
         )
-    for base in ("naive", "regularised", "logconf", "em"):
+    ways = dict.fromkeys(("critique", desk.config.signal))
+    for way, base in product(ways, ("naive", "regularised", "logconf", "em")):
         for other in ("zero-shot", f"{base} + random checks", f"{base} + own checks", base):
-            name = f"{base} + critique"
+            name = f"{base} + {way}"
             interval = paired_difference(right[name].mean(0), right[other].mean(0), clusters=clusters)
             tags = {"stage": "train", "figure": "contrast", "a": name, "b": other}
             measured(desk, f"contrast.{name} - {other}", f"{name} minus {other}", interval, tags=tags, **more)

@@ -13,7 +13,8 @@ from superalign.generalization import Views, em_labels, run_seed
 from superalign.models import LocalModel, pack, unpack
 from superalign.oversight import Checker, criticise
 from superalign.pipeline.desk import Desk, register
-from superalign.pipeline.pages import put_page, screened, truth_signal, truths_of, words_of
+from superalign.pipeline.pages import Opened, put_page, screened, truth_signal, truths_of, words_of
+from superalign.pipeline.signals import CHECKED, Told, signal_digest, told_by_protocol
 from superalign.pipeline.sweep_scores import measure_sweep, pack_answers
 from superalign.tasks.lexer import AUTHORS, CUES
 from superalign.tasks.slips import slips
@@ -70,19 +71,33 @@ class Sweep:
     def test_views(self) -> Views:
         return self._views(self.test)
 
+    @cached_property
+    def told(self) -> Told:
+        """What the run's protocol says of every training pair."""
+        page = Opened(
+            page=self.train, digest=self.train_digest, truths=[self.truths[item.id] for item in self.train.items]
+        )
+        return told_by_protocol(self.desk, page, self.weak, self.strong)
+
+    def _told(self, rows: Any, labels: Any, rng: Any) -> tuple[np.ndarray, np.ndarray, int]:
+        return self.told.belief[rows], np.zeros(len(rows), dtype=bool), int(self.told.checks[rows].sum())
+
     def seed(self, seed: int) -> dict[str, Any]:
         """One seed as JSON: every arm's right and wrong answers, and the labels that the subject may learn from."""
         sizes, views = self.desk.sizes, self.train_views
         critiques = criticise(*views.strong, views.belief())
         truths = [self.truths[item.id] for item in self.train.items]
         checker = Checker(critiques=critiques, truths=truths, budget=sizes.checks)
+        labellers = {name: (kind, getattr(checker, method)) for name, (kind, method) in WAYS.items()}
+        if self.desk.config.signal != CHECKED:
+            labellers[self.desk.config.signal] = ("oversight", self._told)
         result = run_seed(
             views,
             np.array([t["answer"] == 0 for t in truths]),
             self.test_views,
             np.array([self.test_truths[i.id]["answer"] == 0 for i in self.test.items]),
             seed=seed,
-            labellers={name: (kind, getattr(checker, method)) for name, (kind, method) in WAYS.items()},
+            labellers=labellers,
             sizes=(sizes.half_a, sizes.half_b),
             test_size=sizes.test_pairs,
         )
@@ -99,7 +114,7 @@ class Sweep:
         out["weak_labels_right"] = round(result.weak_labels_right, 6)
         out["ceiling_l2"] = result.ceiling_l2
         if seed == self.desk.config.seed:
-            labels = em_labels(result.labels["critique"], views.belief()[result.half_b])
+            labels = em_labels(result.labels[self.desk.config.signal], views.belief()[result.half_b])
             out["subject"] = {"rows": result.half_b.tolist(), "labels": [round(float(q), 6) for q in labels]}
         return out
 
@@ -133,7 +148,7 @@ def subject_labels(desk: Desk, runs: list[dict[str, Any]]) -> str:
 
 
 def fit_subject(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> tuple[LocalModel, PairData]:
-    """The subject: the strong model with a reward head, fitted on critique-assisted posterior labels, and its data."""
+    """The subject: the strong model with a reward head, fitted on the posterior of assisted labels, and its data."""
     given = runs[0]["subject"]
     pairs = [sweep.train.items[i].input for i in given["rows"]]
     rng = np.random.default_rng([desk.config.seed, 41])
@@ -145,7 +160,10 @@ def fit_subject(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> tuple[L
     )
     labels = subject_labels(desk, runs)
     ws = desk.ws
-    ws.contains(labels, families=[("construction", "slips", "train")], name="critique-assisted labels")
+    name = f"{desk.config.signal}-assisted labels"
+    ws.contains(labels, families=[("construction", "slips", "train")], name=name)
+    if desk.config.signal != CHECKED:
+        ws.use(signal_digest(desk, sweep.train_digest, sweep.told), labels, "fit")
     ws.use(sweep.train_digest, labels, "fit")
     holdout.screen(ws, labels, words_of(sweep.train))
     ws.use(sweep.weak.digest, labels, "fit")
