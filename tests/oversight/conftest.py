@@ -63,5 +63,5 @@ def page():
 @pytest.fixture
 def seated(page):
     adviser = FirstPiece()
-    seats = ("adviser", "a", "b", "critic", "second critic", "adversary")
+    seats = ("adviser", "a", "b", "critic", "second critic", "adversary", "prover", "estimator")
     return {"judge": CountingJudge(), "referee": TruthReferee(dict(page.truths))} | dict.fromkeys(seats, adviser)

@@ -7,9 +7,10 @@ A judge that answers NaN or an adviser that is too late becomes a failure of tha
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 from superalign.oversight.record import episode_of, recorded, stands_for
@@ -33,11 +34,14 @@ def play(
 
     `players` seats the judge, the protocol's advisers and, where claims are checked, a referee. `sides` lists the
     seatings of each Case instead of the protocol's own. Calls to players whose `remote` is true overlap, and each is
-    given `patience` seconds; an error of theirs fails that episode. Raises ValueError when a seat is empty.
+    given `patience` seconds; an error of theirs fails that episode. Raises ValueError when a seat is empty, or a Case
+    has fewer than two options or nothing to quote.
     """
     empty = [s for s in ("judge", *protocol.seats, *(("referee",) if protocol.referee else ())) if s not in players]
     if empty:
         raise ValueError(f"{protocol.name}: nobody sits at {', '.join(empty)}: seat a player there")
+    if odd := [case.item for case in cases if len(case.options) < 2 or not case.pieces]:
+        raise ValueError(f"{odd[0]}: a case has two options and a piece to quote: leave out {len(odd)} of {len(cases)}")
     if sides is None:
         sides = [protocol.seatings(len(case.options)) for case in cases]
     tables = [
@@ -103,38 +107,49 @@ class _Failed(NamedTuple):
 
 
 def _ask(player: Any, what: str, abouts: Sequence[Any], patience: float) -> Iterable[Any]:
-    if what == "holds":
-        return [player.holds(*about) for about in abouts]
-    ask: Callable[[Sequence[Any]], Sequence[Any]] = getattr(player, what)
+    ask: Callable[[Sequence[Any]], Sequence[Any]] = _holds(player) if what == "holds" else getattr(player, what)
     if not getattr(player, "remote", False):
         return ask(abouts)
     return _overlapped(ask, abouts, patience)
 
 
+def _holds(referee: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    return lambda abouts: [referee.holds(*about) for about in abouts]
+
+
 def _overlapped(ask: Callable[[Sequence[Any]], Sequence[Any]], abouts: Sequence[Any], patience: float) -> list[Any]:
-    """One call each, side by side; each has `patience` from when it begins."""
+    """One call each, side by side; each has `patience` from when it begins.
+
+    Its threads are daemons: one that never comes back keeps nobody waiting, not even the interpreter's end.
+    """
     begun: dict[int, float] = {}
-
-    def one(place: int, about: Any) -> Any:
-        begun[place] = time.monotonic()
-        return ask([about])[0]
-
-    pool = ThreadPoolExecutor(min(OVERLAP, len(abouts)))
-    futures: list[Future[Any]] = [pool.submit(one, i, about) for i, about in enumerate(abouts)]
+    answers: dict[int, Any] = {}
     late: set[int] = set()
-    waiting = dict(enumerate(futures))
-    while waiting:
-        wait(waiting.values(), timeout=0.05, return_when=FIRST_COMPLETED)
+    todo, told = deque(enumerate(abouts)), threading.Event()
+
+    def work() -> None:
+        while todo:
+            try:
+                place, about = todo.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            begun[place] = time.monotonic()
+            try:
+                answer = ask([about])[0]
+            except Exception as error:  # noqa: BLE001 (whatever a player raises fails its own episode)
+                answer = _Failed(f"error ({type(error).__name__})")
+            answers[place] = answer
+            told.set()
+
+    for _ in range(min(OVERLAP, len(abouts))):
+        threading.Thread(target=work, daemon=True).start()
+    while len(late | answers.keys()) < len(abouts):
+        told.wait(0.05)
+        told.clear()
         now = time.monotonic()
-        late |= {i for i in waiting if not futures[i].done() and now - begun.get(i, now) > patience}
-        waiting = {i: f for i, f in waiting.items() if not f.done() and i not in late}
-        if len(late) >= OVERLAP:  # every thread is stuck
-            late |= set(waiting)
+        late |= {i for i, since in list(begun.items()) if i not in answers and now - since > patience}
+        if len(late - answers.keys()) >= OVERLAP:  # every thread is stuck
+            todo.clear()
             break
-    pool.shutdown(wait=False, cancel_futures=True)
-    return [_Failed("timeout") if i in late else _result(future) for i, future in enumerate(futures)]
-
-
-def _result(future: Future[Any]) -> Any:
-    error = future.exception()
-    return future.result() if error is None else _Failed(f"error ({type(error).__name__})")
+    kept = dict(answers)
+    return [_Failed("timeout") if i in late or i not in kept else kept[i] for i in range(len(abouts))]

@@ -8,13 +8,11 @@ only asking them again would show.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from superalign.oversight.table import Protocol, Request, Table
+from superalign.oversight.table import UNANSWERED, Protocol, Request, Table, numbers, plain
 from superalign.oversight.types import Case, Charge, Episode, Message, Quote, Referee
 
 Log = Sequence[Sequence[Mapping[str, Any]]]
@@ -30,8 +28,8 @@ def recorded(what: str, answer: Any) -> dict[str, Any]:
     if what == "holds":
         return {what: bool(answer)}
     if what == "moves":
-        return {what: None if answer is None else _message(answer)}
-    return {what: None if answer is None else [_number(p) for p in answer]}
+        return {what: None if answer is None else _message(plain(answer))}
+    return {what: [_number(p) for p in numbers(answer)] if isinstance(answer, Iterable) else None}
 
 
 def _message(said: Message) -> dict[str, Any]:
@@ -41,9 +39,8 @@ def _message(said: Message) -> dict[str, Any]:
     return asdict(said) | {"quotes": quotes, "charges": charges, "belief": belief}
 
 
-def _number(p: Any) -> float | None:
-    value = float(p)
-    return value if math.isfinite(value) else None
+def _number(p: float) -> float | None:
+    return p if math.isfinite(p) else None
 
 
 def answered(entry: Mapping[str, Any], request: Request, table: Table) -> Any:
@@ -74,7 +71,7 @@ def stands_for(kind: str, request: Request, table: Table) -> Any:
     table.failures.append(f"{kind}: {request.seat}")
     if request.what == "moves":
         return Message(speaker=request.seat)
-    return False if request.what == "holds" else np.full(len(table.case.options), np.nan)
+    return False if request.what == "holds" else UNANSWERED
 
 
 def episode_of(table: Table, verdict: tuple[float, ...] | None) -> Episode:

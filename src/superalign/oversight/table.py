@@ -19,6 +19,8 @@ from superalign.oversight.types import Case, Charge, Cost, Message, Players, Pos
 
 Belief = tuple[float, ...]
 Answers = tuple[Any, ...]
+UNANSWERED: Sequence[float] = ()
+"""Stands for a row of a player that was too late, or broke: that is counted where it happens."""
 Play = Generator["tuple[Request, ...]", Answers, "Belief | None"]
 """Yields what is asked at once, is sent one answer each, returns the verdict (None: the judge failed)."""
 
@@ -58,6 +60,8 @@ class Protocol:
     """Makes the players that it is played with from those at hand, where something is trained for it."""
     source: str = ""
     """Paper and section."""
+    record: bool = True
+    """Is the judge asked for the record alone, too? Not where a person judges, whose time that would cost."""
 
     def seatings(self, options: int) -> list[tuple[int | None, ...]]:
         """All assignments of sides to seats that an item of two options is played with. Raises ValueError for others.
@@ -165,8 +169,8 @@ class Table:
 
     def hear(self, seat: str, said: Message | None, *, quotes: int = 1) -> None:
         """Put a message on the table, which sets seat, side and marks, and drops what is out of order."""
-        said = self._in_order(seat, said, quotes)
-        kept = tuple(q._replace(verified=self._verified(q.piece, q.texts)) for q in said.quotes)
+        said = self._in_order(seat, None if said is None else plain(said), quotes)
+        kept = tuple(self._compared(quote) for quote in said.quotes)
         if not all(q.verified for q in kept):
             self.failures.append(f"misquote: {seat}")
         charges = tuple(c._replace(holds=None) for c in said.charges)
@@ -199,15 +203,20 @@ class Table:
             words = sum(len(text.split()) for piece in self.case.pieces for text in piece.texts)
             self.cost += Cost(adviser_words=words)
 
-    def _verified(self, piece: int, texts: tuple[str, ...]) -> bool:
-        known = self.case.pieces
-        return 0 <= piece < len(known) and [t.split() for t in texts] == [t.split() for t in known[piece].texts]
+    def _compared(self, quote: Quote) -> Quote:
+        """The quote with its mark; a verified one reads as the case does: blanks of the speaker tell nothing."""
+        known = self.case.pieces[quote.piece].texts if 0 <= quote.piece < len(self.case.pieces) else ()
+        if not known or [t.split() for t in quote.texts] != [t.split() for t in known]:
+            return quote._replace(verified=False)
+        return Quote(quote.piece, known, verified=True)
 
     def believe(self, view: View | None = None, *, measured: bool = False) -> Play:
         """Ask the judge, by what is on the table or by `view`; the belief is kept and returned.
 
         `measured`: it is asked for the record alone, and no verdict rests on it; that costs the judge nothing.
         """
+        if measured and not self.protocol.record:
+            return None
         view = self.view if view is None else view
         if not measured:
             self.cost += Cost(judge_words=len(view.question.split()) + sum(map(words_in, view.messages)))
@@ -218,7 +227,9 @@ class Table:
 
     def normal(self, row: Sequence[float] | None) -> Belief | None:
         """A judge's row as a belief; None, and a failure, where it is no distribution."""
-        values = [float(p) for p in row] if row is not None else []
+        if row is UNANSWERED:  # counted already, by its kind
+            return None
+        values = numbers(row)
         belief = _distribution(values, len(self.case.options))
         if belief is None:
             self.failures.append("nan" if values else "no answer")
@@ -242,6 +253,34 @@ def _distribution(values: Sequence[float], options: int) -> Belief | None:
     fine = len(values) == options and all(math.isfinite(p) and p >= 0 for p in values) and sum(values) > 0
     total = math.fsum(values)
     return tuple(p / total for p in values) if fine else None
+
+
+def plain(said: Message) -> Message:
+    """A player's message in plain types: a place that is no whole number is −1, what is no number is NaN.
+
+    >>> plain(Message(speaker="a", quotes=(Quote("0", ("x",)),))).quotes[0].piece  # type: ignore[arg-type]
+    -1
+    """
+    quotes = tuple(
+        Quote(_place(q.piece), tuple(map(str, q.texts)) if isinstance(q.texts, tuple | list) else (), bool(q.verified))
+        for q in said.quotes
+    )
+    charges = tuple(c._replace(option=_place(c.option), piece=_place(c.piece)) for c in said.charges)
+    return replace(said, quotes=quotes, charges=charges, belief=tuple(numbers(said.belief)), text=str(said.text))
+
+
+def numbers(row: Any) -> list[float]:
+    """A row as floats, NaN for what is none; empty where there is no row.
+
+    >>> numbers([1, "a"]), numbers(None)
+    ([1.0, nan], [])
+    """
+    listed = list(row) if isinstance(row, Iterable) else []
+    return [float(p) if isinstance(p, int | float | np.number) else math.nan for p in listed]
+
+
+def _place(value: Any) -> int:
+    return int(value) if isinstance(value, int | np.integer) and not isinstance(value, bool) else -1
 
 
 def words_in(message: Message) -> int:

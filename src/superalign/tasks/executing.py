@@ -172,7 +172,7 @@ def _sandboxed(feed: bytes, *, seconds: float) -> tuple[bytes, bytes]:
     driver = Path(__file__).with_name("mutants_driver.py").read_bytes()
     cpu = math.ceil(seconds)
     limits = Limits(wall=seconds, cpu=cpu, memory=MEMORY, processes=128, file=256 << 20, output=8 << 20, files=1024)
-    command = [sys.executable, "-S", "-X", "frozen_modules=off", "driver.py"]
+    command = [sys.executable, "-P", "-S", "-X", "frozen_modules=off", "driver.py"]
     try:
         outcome = run(command, input=feed, files={"driver.py": driver}, limits=limits)
     except SandboxUnavailable as error:

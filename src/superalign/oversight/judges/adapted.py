@@ -31,7 +31,7 @@ class AdaptedJudge:
     scale: tuple[float, ...]
 
     def beliefs(self, views: Sequence[View]) -> np.ndarray:
-        """(views, 2)."""
+        """(views, 2); NaN where the base judge has no belief about all that it was shown."""
         x = features(self.judge, views) / np.array(self.scale)
         first = 1 / (1 + np.exp(-np.clip(x @ np.array(self.weights), -30, 30)))
         return np.stack([first, 1 - first], axis=1)
@@ -50,10 +50,14 @@ def adapted(judge: Judge, protocol: str, episodes: Sequence[Episode], answers: S
 
 def fitted_to(judge: Judge, protocol: str, views: Sequence[View], first: np.ndarray) -> AdaptedJudge:
     """Fit to views and targets P(the first option is right), hard or soft, one a view."""
-    x = features(judge, views)
+    x, y = features(judge, views), np.asarray(first, dtype=np.float64)
+    heard = np.isfinite(x).all(axis=1)
+    if not heard.any():
+        raise ValueError(f"{protocol}: its judge has no belief about any of {len(views)} views: nothing to adapt")
+    x, y = x[heard], y[heard]
     scale = np.sqrt((x**2).mean(axis=0))
     scale[scale == 0] = 1.0
-    x, y = x / scale, np.asarray(first, dtype=np.float64)
+    x = x / scale
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         logits = x @ weights
@@ -68,11 +72,13 @@ def fitted_to(judge: Judge, protocol: str, views: Sequence[View], first: np.ndar
 
 
 def features(judge: Judge, views: Sequence[View]) -> np.ndarray:
-    """(views, features), odd in the two options. Raises ValueError for more options."""
+    """(views, features), odd in the two options; NaN where the judge is silent. Raises ValueError for more options."""
     if any(len(view.options) != 2 for view in views):
         raise ValueError("an adapted judge tells two options apart: say which two sides are argued for")
     parts = [view for v in views for view in (v, _first(v), *(_only(v, k) for k in range(SEATS)))]
-    logits = _log_odds(judge.beliefs(parts)).reshape(len(views), -1)
+    beliefs = judge.beliefs(parts)
+    logits = _log_odds(beliefs).reshape(len(views), -1)
+    logits[~np.isfinite(beliefs).all(axis=1).reshape(len(views), -1)[:, 0]] = np.nan
     return np.array([_row(view, row) for view, row in zip(views, logits, strict=True)])
 
 

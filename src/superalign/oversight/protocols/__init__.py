@@ -7,10 +7,12 @@ from importlib.metadata import entry_points
 
 from superalign.oversight.protocols.consultancy import consultancy, double_consultancy, open_consultancy
 from superalign.oversight.protocols.controls import QUOTES, deference, ensemble, oracle, unaided
-from superalign.oversight.protocols.critique import critique, critique_of_critique
-from superalign.oversight.protocols.debate import debate, debate_with_checks
+from superalign.oversight.protocols.critique import critique, critique_best_of, critique_of_critique
+from superalign.oversight.protocols.debate import debate, debate_with_checks, propaganda
 from superalign.oversight.protocols.decomposition import bisection, decomposition
+from superalign.oversight.protocols.ladder import assisted, ladder, recursive_reward_modelling
 from superalign.oversight.protocols.market import market_making
+from superalign.oversight.protocols.prover_estimator import prover_estimator
 from superalign.oversight.protocols.prover_verifier import prover_verifier
 from superalign.oversight.table import Protocol
 
@@ -30,15 +32,19 @@ def shipped(budget: int = QUOTES) -> tuple[Protocol, ...]:
         double_consultancy(turns=half),
         critique(),
         critique(claims=3, checks=3),
+        critique(claims=min(3, budget), discard=True),
+        critique_best_of(drafts=min(4, budget)),
         critique_of_critique(),
         debate(turns=half),
         debate(turns=half, simultaneous=False),
         *((debate(turns=1, short=True),) if half > 1 else ()),
         debate_with_checks(),
         decomposition(),
+        recursive_reward_modelling(quotes=budget),
         bisection(),
         market_making(turns=budget),
         prover_verifier(turns=budget),
+        prover_estimator(leaf=budget),
     )
 
 
@@ -60,9 +66,11 @@ PROTOCOLS = protocols()
 __all__ = [
     "PROTOCOLS",
     "QUOTES",
+    "assisted",
     "bisection",
     "consultancy",
     "critique",
+    "critique_best_of",
     "critique_of_critique",
     "debate",
     "debate_with_checks",
@@ -70,11 +78,15 @@ __all__ = [
     "deference",
     "double_consultancy",
     "ensemble",
+    "ladder",
     "market_making",
     "open_consultancy",
     "oracle",
+    "propaganda",
     "protocols",
+    "prover_estimator",
     "prover_verifier",
+    "recursive_reward_modelling",
     "shipped",
     "unaided",
 ]

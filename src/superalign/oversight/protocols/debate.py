@@ -1,11 +1,16 @@
 """Debate: two advisers, each bound to one answer, quote against each other; the judge hears both (Irving et al. 2018).
 
 Irving et al. 2018 (1805.00899), §2; simultaneous turns: Khan et al. 2024 (2402.06782), §3. A judge that also has a
-claim checked: Elasky et al. 2026 (2605.27483).
+claim checked: Elasky et al. 2026 (2605.27483). How well debaters choose is the players' business: best of n, as Khan et
+al. have it, is `SearchAdviser(width=n)`, which plays that of n drafts of its own reading that persuades the judge most.
+Propaganda is what is left of a debate when only one side speaks, once.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from superalign.oversight.protocols.consultancy import consultancy
 from superalign.oversight.protocols.controls import QUOTES
 from superalign.oversight.protocols.critique import checked
 from superalign.oversight.table import Play, Protocol, Table
@@ -61,3 +66,9 @@ def debate_with_checks(*, turns: int = 1, checks: int = 1) -> Protocol:
         referee=True,
         source="Elasky et al. 2026, 2605.27483",
     )
+
+
+def propaganda() -> Protocol:
+    """One quote for an assigned side, and nobody answers: what a single argument does, as a control."""
+    title = "one adviser for an assigned side, one quote, nobody answers"
+    return replace(consultancy(turns=1), name="propaganda", title=title, source="")
