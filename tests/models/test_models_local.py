@@ -148,3 +148,45 @@ def test_models_are_frozen(tiny: Make) -> None:
     with pytest.raises(AttributeError):
         model.name = "other"  # type: ignore[misc]
     assert replace(model, name="other").digest == model.digest
+
+
+def subwords(model: LocalModel, *, bos: bool) -> LocalModel:
+    """The model with a byte-level tokenizer of fewer pieces than there are words, to be read in parts."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {token: i for i, token in enumerate(["<bos>", *"abcd()+=", "ab", "\u0120"])}
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[("a", "b")]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if bos:
+        core.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 0)])
+    return replace(model, tokenizer=PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<bos>"))
+
+
+def test_words_are_tokens_of_a_closed_vocabulary(tiny: Make) -> None:
+    model = tiny()
+    for text, words, tokens in zip(TEXTS, model.word_logprobs(TEXTS), model.logprobs(TEXTS), strict=True):
+        np.testing.assert_array_equal(words, tokens[: len(text.split())])
+
+
+def test_tokens_of_a_word_add_up(tiny: Make) -> None:
+    model = subwords(tiny(), bos=True)
+    text = "abc  ( aab\n= ab"
+    (tokens,), (words,) = model.logprobs([text]), model.word_logprobs([text])
+    pieces = model.tokenizer.convert_ids_to_tokens(model.tokenizer(text)["input_ids"])[1:]
+    assert len(pieces) > len(text.split())
+    np.testing.assert_allclose(words.sum(), tokens.sum(), rtol=1e-5)
+    np.testing.assert_allclose(words[0], tokens[:2].sum(), rtol=1e-5)  # ab, c
+    assert len(words) == 5
+
+
+def test_what_nothing_precedes_or_lies_beyond_the_context_has_no_number(tiny: Make) -> None:
+    model = subwords(tiny(), bos=False)
+    (words,) = model.word_logprobs(["ab ab ab"])
+    assert np.isnan(words[0])
+    assert np.isfinite(words[1:]).all()
+    limit = model.network.config.max_position_embeddings
+    (long,) = model.word_logprobs(["a " * (limit + 5)])
+    assert np.isnan(long[-1])
+    (known,) = tiny().word_logprobs(["a " * (limit + 5)])
+    assert (len(known), np.isnan(known[-1]), np.isfinite(known[0])) == (limit + 5, True, True)

@@ -24,7 +24,7 @@ class LetterModel:
     def __init__(self):
         self.read = []
 
-    def logprobs(self, texts):
+    def word_logprobs(self, texts):
         self.read += texts
         return [np.array([-float(len(word)) for word in text.split()]) for text in texts]
 
@@ -75,7 +75,7 @@ def test_fitting_finds_that_likelihood_tells_and_that_noise_does_not():
     cases, answers = [case_of(i) for i in page.items], np.array([page.truths[i.id]["answer"] for i in page.items])
 
     class Oracle(LetterModel):
-        def logprobs(self, texts):
+        def word_logprobs(self, texts):
             return [np.array([-1.0 - 5 * (word in BAD) for word in text.split()]) for text in texts]
 
     BAD = {"="}

@@ -61,9 +61,9 @@ class WordModel:
     def __init__(self, name, read):
         self.name, self.read = name, read
 
-    def logprobs(self, texts):
+    def word_logprobs(self, texts):
         self.read += texts
-        return [np.array([-1.0 - zlib.crc32(word.encode()) % 7 for word in text.split()[1:]]) for text in texts]
+        return [np.array([-1.0 - zlib.crc32(word.encode()) % 7 for word in text.split()]) for text in texts]
 
 
 class Overheard:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from superalign.models.head import RewardHead
+from superalign.models.words import one_token_a_word, padded_to, word_sums
 
 TOKENS_PER_BATCH = 2_048
 
@@ -85,6 +86,20 @@ class LocalModel:
                 if progress:
                     progress(len(rows))
         return out
+
+    def word_logprobs(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Log-probability of every word (parted by blanks) given what stands before it, in nats: (words,) a text.
+
+        Tokens of a word add up, whatever the tokenizer makes of it. NaN where a word lies beyond the longest context,
+        or holds the text's first token, which nothing precedes. Raises ValueError for a tokenizer without offsets.
+        """
+        found = self.logprobs(texts)
+        if one_token_a_word(self.tokenizer):
+            return [padded_to(values, len(text.split())) for text, values in zip(texts, found, strict=True)]
+        if not getattr(self.tokenizer, "is_fast", False):
+            raise ValueError(f"{self.name}: its tokenizer does not say where tokens stand: load a fast tokenizer")
+        spans = self.tokenizer(list(texts), add_special_tokens=True, return_offsets_mapping=True)["offset_mapping"]
+        return [word_sums(*each) for each in zip(texts, spans, found, strict=True)]
 
     def hidden(self, texts: Sequence[str], *, layer: int = -1) -> list[np.ndarray]:
         """Hidden states of one layer: per text an array (tokens, width). Layer 0 is the embedding, -1 the last."""

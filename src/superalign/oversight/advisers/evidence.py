@@ -67,7 +67,7 @@ class EvidenceAdviser:
     def _read(self, cases: Sequence[Case]) -> None:
         new = [case for case in cases if case.item not in self.read]
         texts = [PREFIX + _whole(case, side) for case in new for side in (0, 1)]
-        found = iter(self.model.logprobs(texts))
+        found = iter(self.model.word_logprobs(texts))
         for case in new:
             sides = [_by_piece(case, side, next(found)) for side in (0, 1)]
             words = len(_whole(case, 0).split())

@@ -27,8 +27,8 @@ OVERLAP = {"traces": 2}
 class Scores(Protocol):
     """A language model, as far as this judge needs it."""
 
-    def logprobs(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """One log-probability a token after the first, in nats."""
+    def word_logprobs(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """One log-probability a word, in nats; NaN for words that it can't read."""
 
 
 def runs(task: str, shown: dict[int, tuple[str, ...]], side: int) -> list[str]:
@@ -98,7 +98,7 @@ class LikelihoodJudge:
     def _read(self, texts: set[str]) -> None:
         new = sorted(text for text in texts if text not in self.remembered)
         skip = len(PREFIX.split())
-        for text, found in zip(new, self.model.logprobs([PREFIX + text for text in new]), strict=True):
+        for text, found in zip(new, self.model.word_logprobs([PREFIX + text for text in new]), strict=True):
             self.remembered[text] = float(found[skip : skip + len(text.split())].sum())
 
     def fitted(self, cases: Sequence[Case], answers: Sequence[int], *, quotes: int, seed: int = 0) -> LikelihoodJudge:
