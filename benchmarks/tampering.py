@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from superalign.models import load_model
-from superalign.oversight import inclusion, lines, lists, tampering
+from superalign.oversight import inclusion, lines, lists, rounds, tampering
 from superalign.oversight.inclusion import Planted, Tally
 from superalign.oversight.lines import Lens, Pointer
 from superalign.oversight.tampering import Duel
@@ -250,7 +250,7 @@ def summed(played: list[Duel], modules: Array) -> dict[str, Any]:
     rounds = []
     for number in range(stacked["random"].shape[1]):
         row: dict[str, Any] = {"round": number}
-        row |= {name: shown(tampering.two_way(stacked[name][:, number], modules)) for name in names}
+        row |= {name: shown(rounds.two_way(stacked[name][:, number], modules)) for name in names}
         row["hopeless"] = float(np.isnan(stacked["tries"][:, number]).mean())
         row |= {
             "alarms": stacked["alarms"][:, number].mean(0).tolist(),
@@ -263,7 +263,7 @@ def summed(played: list[Duel], modules: Array) -> dict[str, Any]:
     last = len(rounds) - 1
     return {
         "rounds": rounds,
-        "settled": tampering.settled(evasions, modules),
+        "settled": rounds.settled(evasions, modules),
         "wandering": np.mean([tampering.wandering(game.kinds) for game in played], axis=0).tolist(),
         "contrasts": contrasted(stacked, modules, last),
     }
@@ -288,7 +288,7 @@ def contrasted(stacked: dict[str, Array], modules: Array, last: int) -> dict[str
         "first round: caught − phantom": 1 - get["before"][:, 0] - get["phantom_before"][:, 0],
         "last round: caught − phantom": 1 - get["before"][:, -1] - get["phantom_before"][:, -1],
     }
-    return {name: shown(tampering.two_way(values, modules)) for name, values in pairs.items()}
+    return {name: shown(rounds.two_way(values, modules)) for name, values in pairs.items()}
 
 
 def shown(found: Interval) -> list[float | None]:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from superalign.oversight.advisers import EvidenceAdviser, SearchAdviser
+from superalign.oversight.advisers import EvidenceAdviser, SearchAdviser, against
 from superalign.oversight.cases import case_of
 from superalign.oversight.play import play
 from superalign.oversight.protocols import PROTOCOLS, consultancy, debate
@@ -61,6 +61,46 @@ def test_best_of_n_looks_at_n_pieces_and_no_more(cases):
     assert judge.calls == [2 * len(cases)]
 
 
+@pytest.mark.parametrize(
+    ("dials", "left", "asks"),
+    [
+        ({}, 0, 6),
+        ({"width": 2}, 0, 2),
+        ({"depth": 2}, 0, 6),
+        ({"depth": 2}, 1, 6 + 6 * 5),
+        ({"depth": 2, "width": 3}, 1, 3 + 3 * 2),
+        ({"goal": "move"}, 0, 6 + 1),
+    ],
+)
+def test_what_each_move_asked_of_the_judge_is_counted(cases, dials, left, asks):
+    judge = CountingJudge()
+    adviser = SearchAdviser(judge=judge, knower=FirstPiece(), **dials)
+    adviser.moves([position(case, 0, turns_left=left) for case in cases[:3]])
+    assert adviser.asked == [asks] * 3
+    assert sum(judge.calls) == 3 * asks
+
+
+def test_a_count_is_no_part_of_what_an_adviser_is_and_starts_anew_against_another_judge(cases):
+    judge = CountingJudge()
+    first, same = (SearchAdviser(judge=judge, knower=FirstPiece(), width=2) for _ in range(2))
+    first.moves([position(cases[0], 0)])
+    assert first == dataclasses.replace(same, knower=first.knower)
+    again = against(CountingJudge(), first, depth=2)
+    assert (again.width, again.depth, again.asked, first.asked) == (2, 2, [], [2])
+    again.moves([position(cases[0], 0)])
+    assert first.asked == [2]
+
+
+def test_who_does_not_search_becomes_a_knower_and_who_knows_how_aims_itself(cases):
+    class Aimed(FirstPiece):
+        def against(self, judge, **dials):
+            return judge, dials
+
+    judge, plain = CountingJudge(), FirstPiece()
+    assert against(judge, plain, width=1) == SearchAdviser(judge=judge, knower=plain, width=1)
+    assert against(judge, Aimed(), width=1) == (judge, {"width": 1})
+
+
 def test_ties_are_broken_by_the_draw_and_a_judge_that_cannot_say_is_never_best(cases):
     class Blank(CountingJudge):
         def beliefs(self, views):
@@ -96,7 +136,7 @@ def test_searching_debaters_beat_random_reading(cases, seated):
 class WordModel:
     """A word `==` is likely, a word `=` is not."""
 
-    def logprobs(self, texts):
+    def word_logprobs(self, texts):
         return [np.array([-9.0 if word == "=" else -1.0 for word in ("<bos> " + text).split()][1:]) for text in texts]
 
 

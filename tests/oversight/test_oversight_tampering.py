@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 
 from superalign.models import load_model
 from superalign.oversight.lines import SCALARS, Lens, Pointer, fit_pointer, read_lines
+from superalign.oversight.rounds import settled, two_way
 from superalign.oversight.tampering import (
     Duel,
     Field,
@@ -20,10 +21,8 @@ from superalign.oversight.tampering import (
     oracle,
     phantoms,
     plant,
-    settled,
     train_tamperer,
     tries,
-    two_way,
     wandering,
 )
 from superalign.stats import StatsError

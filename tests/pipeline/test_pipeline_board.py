@@ -10,6 +10,7 @@ import pytest
 from superalign.evidence import Ledger, SuperalignError, Workspace, verify
 from superalign.oversight.judges import train_pixel_judge
 from superalign.pipeline import board as board_module
+from superalign.pipeline import board_seats
 from superalign.pipeline.board import play_board
 from superalign.pipeline.board_config import CONTROLS, BoardSizes, OversightConfig, board_sizes, why_not
 from superalign.pipeline.board_scores import ADAPTED, cells_of, chosen_protocols, page_of, rows_of
@@ -25,7 +26,7 @@ def tiny(monkeypatch, tmp_path):
 
 
 def config(tmp_path, **changes):
-    usual = {"tasks": ("traces",), "protocols": ("debate", "consultancy"), "advisers": "family:s"}
+    usual = {"preset": "quick", "tasks": ("traces",), "protocols": ("debate", "consultancy"), "advisers": "family:s"}
     return OversightConfig(workspace=tmp_path / "ws", **{**usual, **changes})
 
 
@@ -36,21 +37,38 @@ def measured(path):
         }
 
 
-def test_controls_are_always_played_and_scores_follow(tmp_path):
-    play_board(config(tmp_path))
-    found = measured(tmp_path / "ws")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A board that was played once, with its keys."""
+    folder = tmp_path_factory.mktemp("board")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SUPERALIGN_KEYS", str(folder / "keys"))
+        patch.setattr(board_module, "board_sizes", lambda preset: TINY)
+        play_board(config(folder))
+    return folder
+
+
+def copied(whole, tmp_path, monkeypatch):
+    """The workspace of a copy of that board."""
+    shutil.copytree(whole, tmp_path / "copy")
+    monkeypatch.setenv("SUPERALIGN_KEYS", str(tmp_path / "copy" / "keys"))
+    return tmp_path / "copy" / "ws"
+
+
+def test_controls_are_always_played_and_scores_follow(whole):
+    found = measured(whole / "ws")
     for name in (*CONTROLS, "debate", "consultancy", "consultancy" + ADAPTED):
         assert 0 <= found[f"board.traces.{name}.accuracy"][0] <= 1
     assert found["board.traces.unaided.bits gained"][0] == 0
     honest, lying = (found[f"board.traces.consultancy.{side}"][0] for side in ("honest", "dishonest"))
     assert found["board.traces.consultancy.accuracy"][0] == pytest.approx((honest + lying) / 2)
-    assert verify(tmp_path / "ws").ok
-    counted = recount(tmp_path / "ws")
+    assert verify(whole / "ws").ok
+    counted = recount(whole / "ws")
     assert counted.findings == ()
     assert counted.followed == len(found) + 1, "and the conversations shown"
 
 
-def test_a_stopped_board_goes_on_and_ends_alike(tmp_path):
+def test_a_stopped_board_goes_on_and_ends_alike(whole, tmp_path):
     class Stop(Exception):
         pass
 
@@ -66,17 +84,14 @@ def test_a_stopped_board_goes_on_and_ends_alike(tmp_path):
     rest = []
     play_board(config(tmp_path), say=rest.append)
     assert not set(said[:3]) & set(rest), "what was finished is not played again"
-    whole = config(tmp_path / "other")
-    play_board(whole)
-    assert measured(tmp_path / "ws") == measured(whole.workspace)
+    assert measured(tmp_path / "ws") == measured(whole / "ws")
     again = []
     play_board(config(tmp_path), say=again.append)
     assert again == []
 
 
-def test_the_plan_is_sealed_before_the_first_episode(tmp_path):
-    play_board(config(tmp_path))
-    with Workspace.open(tmp_path / "ws", create=False, write=False) as ws:
+def test_the_plan_is_sealed_before_the_first_episode(whole):
+    with Workspace.open(whole / "ws", create=False, write=False) as ws:
         (plan,) = ws.ledger.events("plan")
         first = next(e.seq for e in ws.ledger.events("stage"))
         assert plan.seq < first
@@ -137,22 +152,9 @@ FORGED = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A board that was played once, with its keys."""
-    folder = tmp_path_factory.mktemp("board")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SUPERALIGN_KEYS", str(folder / "keys"))
-        patch.setattr(board_module, "board_sizes", lambda preset: TINY)
-        play_board(config(folder))
-    return folder
-
-
 @pytest.mark.parametrize("forge", FORGED)
 def test_changed_episodes_are_found(forge, whole, tmp_path, monkeypatch):
-    shutil.copytree(whole, tmp_path / "copy")
-    monkeypatch.setenv("SUPERALIGN_KEYS", str(tmp_path / "copy" / "keys"))
-    workspace = tmp_path / "copy" / "ws"
+    workspace = copied(whole, tmp_path, monkeypatch)
     with Workspace.open(workspace) as ws:
         stage = next(e for e in ws.ledger.events("stage") if e.body["stage"] == "traces: debate, seed 0")
         result = ws.store.get_json(stage.body["result"])
@@ -164,9 +166,7 @@ def test_changed_episodes_are_found(forge, whole, tmp_path, monkeypatch):
 
 
 def test_a_cell_that_holds_another_protocols_plays_is_found(whole, tmp_path, monkeypatch):
-    shutil.copytree(whole, tmp_path / "copy")
-    monkeypatch.setenv("SUPERALIGN_KEYS", str(tmp_path / "copy" / "keys"))
-    workspace = tmp_path / "copy" / "ws"
+    workspace = copied(whole, tmp_path, monkeypatch)
     with Workspace.open(workspace) as ws:
         stages = {e.body["stage"]: e.body for e in ws.ledger.events("stage")}
         other = stages["traces: ensemble, seed 0"]["result"]
@@ -178,15 +178,26 @@ def test_a_cell_that_holds_another_protocols_plays_is_found(whole, tmp_path, mon
 
 @pytest.mark.parametrize(
     ("member", "value"),
-    [("tasks", []), ("tasks", ["chess"]), ("seeds", "0"), ("seeds", "1e9"), ("protocols", "debate"), ("budget", "1")],
+    [
+        ("tasks", []),
+        ("tasks", ["chess"]),
+        ("tasks", ["traces", "traces"]),
+        ("seeds", "0"),
+        ("seeds", "1e9"),
+        ("protocols", "debate"),
+        ("budget", "1"),
+        ("curve", ["2"]),
+        ("curve", [1]),
+        ("curve", "2"),
+    ],
 )
-def test_a_strangers_board_that_no_program_plays_is_a_finding(tmp_path, member, value):
-    play_board(config(tmp_path, protocols=("debate",)))
-    with Workspace.open(tmp_path / "ws") as ws:
+def test_a_strangers_board_that_no_program_plays_is_a_finding(whole, tmp_path, monkeypatch, member, value):
+    workspace = copied(whole, tmp_path, monkeypatch)
+    with Workspace.open(workspace) as ws:
         (run,) = ws.ledger.events("run")
         body = json.loads(json.dumps(dict(run.body)))
         ws.ledger.append("run", body | {"board": body["board"] | {member: value}}, actor="notary")
-    found = recount(tmp_path / "ws").findings
+    found = recount(workspace).findings
     assert found
     assert all(finding.seq is not None for finding in found)
 
@@ -199,6 +210,8 @@ def test_a_strangers_board_that_no_program_plays_is_a_finding(tmp_path, member, 
         ({"seeds": 0}, "0 seeds from 0"),
         ({"seed": -1}, "1 seeds from -1"),
         ({"tasks": ()}, "0 tasks"),
+        ({"tasks": ("slips", "slips")}, "the task slips is named 2 times"),
+        ({"curve": (2, 99)}, "budget 4, 2, 99"),
         ({"judge": "family:huge"}, "huge"),
     ],
 )
@@ -276,7 +289,7 @@ def test_pictures_are_judged_by_a_net_that_never_saw_the_lesson(tmp_path, monkey
         left_out.append(without)
         return train_pixel_judge(without=without, **options, steps=20)
 
-    monkeypatch.setattr(board_module, "train_pixel_judge", quick)
+    monkeypatch.setattr(board_seats, "train_pixel_judge", quick)
     play_board(config(tmp_path, tasks=("pixels",), protocols=("debate",)))
     assert verify(tmp_path / "ws").ok
     assert recount(tmp_path / "ws").findings == ()
@@ -285,13 +298,14 @@ def test_pictures_are_judged_by_a_net_that_never_saw_the_lesson(tmp_path, monkey
     assert "board.pixels.deference.accuracy" not in measured(tmp_path / "ws")
 
 
-def test_two_boards_in_one_workspace_stay_apart(tmp_path):
-    first, second = config(tmp_path), config(tmp_path, budget=6)
-    keys = [play_board(one)["board"] for one in (first, second)]
-    assert keys[0] != keys[1]
-    with Workspace.open(tmp_path / "ws", create=False, write=False) as ws:
-        assert {plan.body["board"] for plan in ws.ledger.events("plan")} == set(keys)
-    assert recount(tmp_path / "ws").findings == ()
+def test_two_boards_in_one_workspace_stay_apart(whole, tmp_path, monkeypatch):
+    workspace = copied(whole, tmp_path, monkeypatch)
+    key = play_board(config(tmp_path / "copy", protocols=("debate",), budget=6))["board"]
+    with Workspace.open(workspace, create=False, write=False) as ws:
+        boards = {plan.body["board"] for plan in ws.ledger.events("plan")}
+    assert len(boards) == 2
+    assert key in boards
+    assert recount(workspace).findings == ()
 
 
 def test_a_plan_sealed_after_the_fact_is_a_finding(tmp_path, monkeypatch):
@@ -303,7 +317,7 @@ def test_a_plan_sealed_after_the_fact_is_a_finding(tmp_path, monkeypatch):
         return append(self, type, body, actor=actor)
 
     monkeypatch.setattr(Ledger, "append", late)
-    play_board(config(tmp_path))
+    play_board(config(tmp_path, protocols=("oracle",)))
     monkeypatch.undo()
     monkeypatch.setenv("SUPERALIGN_KEYS", str(tmp_path / "keys"))
     assert any("before its plan was sealed" in finding.what for finding in recount(tmp_path / "ws").findings)

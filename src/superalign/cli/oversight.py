@@ -42,13 +42,18 @@ def _played(config: OversightConfig) -> dict[str, Any]:
     from rich.console import Console
     from rich.progress import Progress
 
-    from superalign.pipeline.board import play_board
-    from superalign.pipeline.board_scores import cells_of, chosen_protocols
+    from superalign.pipeline.board import play_board, played_before
+    from superalign.pipeline.board_config import settled
+    from superalign.pipeline.board_curves import cells_in_all
+    from superalign.pipeline.board_scores import chosen_protocols
 
-    console, chosen = Console(stderr=True), chosen_protocols(config)
-    total = config.seeds * sum(len(cells_of(task, chosen)) for task in config.tasks)
+    console, done = Console(stderr=True), 0
+    total = len(cells_in_all(settled(config), chosen_protocols(settled(config))))
+    if config.resume:
+        done, total = played_before(config)
+        print(f"resuming: {done} of {total} cells are played", file=sys.stderr, flush=True)
     with Progress(console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("starting", total=total)
+        bar = progress.add_task("starting", total=total, completed=done)
 
         def say(text: str) -> None:
             progress.update(bar, advance=1, description=text)
@@ -66,6 +71,8 @@ def _print_task(task: str, bodies: list[dict[str, Any]]) -> None:
     told: dict[str, list[str]] = {}
     for body in bodies:
         tags = body["tags"]
+        if "curve" in tags:
+            continue
         if "part" in tags:
             parts.setdefault(tags["protocol"], {})[tags["part"]] = body
         elif tags["verdict"] != "not told":

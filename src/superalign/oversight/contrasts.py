@@ -2,8 +2,9 @@
 
 The family of a leaderboard is named before it is played: `primary`, corrected by Holm, so that the chance of any false
 verdict in it stays under the level. What else is compared is exploratory, corrected by Benjamini–Hochberg. "No
-difference" is a result of its own: two one-sided tests against a margin. `benchmarks/oversight_fwer.py` measures how
-often protocols that carry no information are called better or worse.
+difference" is a result of its own: two one-sided tests against a margin, corrected in the same families. Where plays
+have several seeds, these are in the interval and in p (`superalign.oversight.twoway`). `benchmarks/oversight_fwer.py`
+measures how often protocols that carry no information are called better or worse.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from scipy import stats as scipy_stats
 from superalign.oversight.incentives import arms
 from superalign.oversight.rows import EpisodeRows, Pairing, paired
 from superalign.oversight.scores import EPSILON, scores
+from superalign.oversight.twoway import crossed_mean, spread
 from superalign.stats import StatsError, benjamini_hochberg, equivalence, holm, paired_difference
 from superalign.stats.interval import Array, Interval, checked_rate, cluster_sums
 from superalign.stats.wild import p_value, weights
@@ -49,10 +51,12 @@ class Contrast:
     p_bh: float | None
     """Corrected within the exploratory family; None for primary ones."""
     p_equivalence: float | None
-    """The larger p of two one-sided tests against the margin; uncorrected."""
+    """The larger p of two one-sided tests against the margin; uncorrected. None: nothing could be tested."""
+    p_same: float
+    """That p, corrected in the family as the other one is."""
     margin: float
     verdict: str
-    """`better` or `worse` by the corrected p; else `equivalent` if shown; else `not told`."""
+    """`better` or `worse` by the corrected p; else `equivalent` by the corrected `p_same`; else `not told`."""
     plays: int
     """Pairs (item, seed)."""
     clusters: int
@@ -74,11 +78,12 @@ def contrasts(
 ) -> tuple[Contrast, ...]:
     """Every protocol against every control by `measure`, paired by item and seed; `primary` names the confirmed pairs.
 
-    Sides of a play are averaged, so either counts half. t on G − 1 degrees of freedom, the wild bootstrap under 40
-    clusters, with p from the same (`stats.paired_difference`, method `rule`). Without `primary` all pairs are. Where
-    all plays differ by the same number, p is 2^(1 − G), that of G clusters all on one side. Equivalence needs the
-    clustered TOST, and under 40 clusters the wild interval inside the margin as well. Raises StatsError for plays that
-    do not pair, names that aren't there, pairs named twice, or fewer than two clusters.
+    Sides of a play are averaged, so either counts half. Of one seed: t on G − 1 degrees of freedom, the wild bootstrap
+    under 40 clusters, with p from the same (`stats.paired_difference`, method `rule`); of several, t over clusters and
+    seeds. Without `primary` all pairs are. Where all plays differ by the same number, p is 2^(1 − G), that of G
+    clusters all on one side. Equivalence needs the clustered TOST, and under 40 clusters that of the wild bootstrap as
+    well: the larger p of the two counts. Raises StatsError for plays that do not pair, names that aren't there, pairs
+    named twice, or fewer than two clusters.
 
     >>> from superalign.oversight.rows import episode_rows
     >>> items = [f"q{i}" for i in range(40)]
@@ -94,15 +99,18 @@ def contrasts(
     names, codes = np.unique(pairing.clusters, return_inverse=True)
     if len(names) < 2:
         raise StatsError(f"{len(names)} clusters: a contrast needs two, and says little under ten")
+    seeds = pairing.mean(0, next(iter(used.values())).seed)
     values = {name: _values(r, pairing, i, measure, epsilon) for i, (name, r) in enumerate(used.items())}
     out: list[Contrast] = []
     for family, pairs in zip(("primary", "exploratory"), families, strict=True):
         if not pairs:
             continue
-        found = [_compared(values[a], values[b], codes, level, margin, seed, draws) for a, b in pairs]
-        p = [each.p for each in found]
-        corrected = (holm(p) if family == "primary" else benjamini_hochberg(p)).tolist()
-        for (a, b), each, q in zip(pairs, found, corrected, strict=True):
+        by = _By(codes=codes, seeds=seeds, level=level, margin=margin, seed=seed, draws=draws)
+        found = [_compared(values[a], values[b], by) for a, b in pairs]
+        correct = holm if family == "primary" else benjamini_hochberg
+        corrected = correct([each.p for each in found]).tolist()
+        alike = correct([1.0 if each.p_equivalence is None else each.p_equivalence for each in found]).tolist()
+        for (a, b), each, q, same in zip(pairs, found, corrected, alike, strict=True):
             known, told = each.interval, q <= 1 - level
             out.append(
                 Contrast(
@@ -111,15 +119,16 @@ def contrasts(
                     measure=measure,
                     family=family,
                     estimate=each.estimate,
-                    low=known.low,
-                    high=known.high,
+                    low=_within(known.low, measure),
+                    high=_within(known.high, measure),
                     level=level,
                     p=each.p,
                     p_holm=q if family == "primary" else None,
                     p_bh=q if family == "exploratory" else None,
                     p_equivalence=each.p_equivalence,
+                    p_same=same,
                     margin=margin,
-                    verdict=_verdict(each.estimate, told, each.equivalent),
+                    verdict=_verdict(each.estimate, told, same <= 1 - level),
                     plays=known.n,
                     clusters=known.clusters,
                     method=known.method,
@@ -135,7 +144,20 @@ class _Found:
     interval: Interval
     p: float
     p_equivalence: float | None
-    equivalent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _By:
+    """What a difference of plays is compared by."""
+
+    codes: NDArray[np.intp]
+    """(K,) cluster of each play."""
+    seeds: Array
+    """(K,)"""
+    level: float
+    margin: float
+    seed: int
+    draws: int
 
 
 def _families(
@@ -162,19 +184,34 @@ def _values(rows: EpisodeRows, pairing: Pairing, which: int, measure: str, epsil
     return pairing.mean(which, scores(rows, measure, epsilon=epsilon))
 
 
-def _compared(
-    a: Array, b: Array, codes: NDArray[np.intp], level: float, margin: float, seed: int, draws: int
-) -> _Found:
-    alpha = 1 - checked_rate(level, "level")
-    found = paired_difference(a, b, clusters=codes, level=level, method="rule", seed=seed, draws=draws)
-    estimate = float((a - b).mean())
-    same = equivalence(a, b, margin=margin, clusters=codes, alpha=alpha)
-    shown, wild = same.shown, found.method.startswith("wild")
-    if shown and wild:
-        inner = paired_difference(a, b, clusters=codes, level=1 - 2 * alpha, method="rule", seed=seed, draws=draws)
-        shown = inner.low is not None and inner.high is not None and -margin < inner.low <= inner.high < margin
-    p = _p_wild(a - b, codes, level, seed, draws) if wild else _p_t(estimate, found)
-    return _Found(estimate=estimate, interval=found, p=p, p_equivalence=same.p, equivalent=shown)
+def _compared(a: Array, b: Array, by: _By) -> _Found:
+    alpha = 1 - checked_rate(by.level, "level")
+    same = equivalence(a, b, margin=by.margin, clusters=by.codes, alpha=alpha)
+    if len(np.unique(by.seeds)) > 1:
+        return _over_seeds(a - b, same.p, by)
+    found = paired_difference(a, b, clusters=by.codes, level=by.level, method="rule", seed=by.seed, draws=by.draws)
+    estimate, known = float((a - b).mean()), same.p
+    if found.method.startswith("wild"):
+        p = _p_wild(a - b, 0.0, by, by.level)
+        if known is not None and not _constant(a - b, by.codes):
+            ends = (_p_wild(a - b, end, by, 1 - 2 * alpha) / 2 for end in (-by.margin, by.margin))
+            known = max(known, *ends) if abs(estimate) < by.margin else max(known, 0.5)
+    else:
+        p = _p_t(estimate, found)
+    return _Found(estimate=estimate, interval=found, p=p, p_equivalence=known)
+
+
+def _over_seeds(difference: Array, p_constant: float | None, by: _By) -> _Found:
+    """Both tests from the spread over clusters and seeds; `p_constant` is that of differences without any spread."""
+    found = spread(difference, by.codes, by.seeds)
+    interval = crossed_mean(difference, by.codes, by.seeds, level=by.level)
+    estimate = float(difference.mean())
+    if found.error <= 1e-12 * max(1.0, abs(estimate)):
+        p = _without_spread(estimate, found.clusters)
+        return _Found(estimate=estimate, interval=interval, p=p, p_equivalence=p_constant)
+    p = float(2 * scipy_stats.t.sf(abs(estimate) / found.error, found.df))
+    same = float(scipy_stats.t.sf((by.margin - abs(estimate)) / found.error, found.df))
+    return _Found(estimate=estimate, interval=interval, p=p, p_equivalence=same)
 
 
 def _p_t(estimate: float, found: Interval) -> float:
@@ -186,19 +223,30 @@ def _p_t(estimate: float, found: Interval) -> float:
     return float(2 * scipy_stats.t.sf(abs(estimate) * quantile / half, found.clusters - 1))
 
 
-def _p_wild(difference: Array, codes: NDArray[np.intp], level: float, seed: int, draws: int) -> float:
-    """p of the wild interval: from its own draws; never under one in as many as there are."""
+def _p_wild(difference: Array, centre: float, by: _By, level: float) -> float:
+    """p of the mean being `centre`, from the wild interval's own draws; never under one in as many as there are."""
+    groups = int(by.codes.max()) + 1
+    sums, sizes = (cluster_sums(x, by.codes, groups) for x in (difference, np.ones(len(difference))))
+    if _constant(difference, by.codes):
+        return _without_spread(float(difference.mean()) - centre, groups)
+    drawn, _ = weights(groups, level, by.draws, np.random.default_rng(by.seed))
+    return max(p_value(centre, sums, sizes, drawn), 1 / len(drawn))
+
+
+def _constant(difference: Array, codes: NDArray[np.intp]) -> bool:
+    """Do all clusters differ by the same number?"""
     groups = int(codes.max()) + 1
     sums, sizes = (cluster_sums(x, codes, groups) for x in (difference, np.ones(len(difference))))
-    estimate = float(difference.mean())
-    if np.allclose(sums, sizes * estimate):
-        return _without_spread(estimate, groups)
-    drawn, _ = weights(groups, level, draws, np.random.default_rng(seed))
-    return max(p_value(0.0, sums, sizes, drawn), 1 / len(drawn))
+    return bool(np.allclose(sums, sizes * float(difference.mean())))
 
 
 def _without_spread(estimate: float, groups: int) -> float:
     return 1.0 if abs(estimate) < 1e-12 else float(2.0 ** (1 - groups))
+
+
+def _within(end: float | None, measure: str) -> float | None:
+    """The end of an interval, where a difference can lie: two accuracies differ by 1 at most."""
+    return end if end is None or measure != "accuracy" else min(1.0, max(-1.0, end))
 
 
 def _verdict(estimate: float, told: bool, equivalent: bool) -> str:

@@ -3,36 +3,27 @@
 A cell is one protocol on one task with one seed. Players are seated anew for each task: a judge fitted on the training
 split, advisers that search against that judge, critics that go by their own reading. Protocols in which one or two
 advisers argue are played twice: by the judge as it is, and by one adapted to the protocol, its advisers searching
-against the adapted judge in their turn.
+against the adapted judge in their turn. Some of it is played again at further budgets.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from typing import Any
 
 import superalign
-from superalign.evidence import Workspace, holdout
+from superalign.evidence import Finding, SuperalignError, Workspace, holdout
 from superalign.models import LocalModel, load_model
-from superalign.oversight import Lesson, Protocol, case_of, play
-from superalign.oversight.advisers import EvidenceAdviser, SearchAdviser, against
-from superalign.oversight.judges import (
-    LikelihoodJudge,
-    PictureJudge,
-    ReaderJudge,
-    adapted,
-    train_pixel_judge,
-    train_reader,
-)
+from superalign.oversight import Lesson, Protocol, play
+from superalign.oversight.identity import rules_digest
 from superalign.oversight.referee import PieceReferee
-from superalign.oversight.types import Case, Players
-from superalign.pipeline.board_config import PRIMARY, OversightConfig, board_sizes
+from superalign.pipeline.board_config import PERSON, PRIMARY, SETTINGS, OversightConfig, board_sizes, settled
+from superalign.pipeline.board_curves import budget_cells, cells_in_all, score_curve
+from superalign.pipeline.board_recount import boards_of
 from superalign.pipeline.board_scores import (
     Cell,
     cells_of,
@@ -41,40 +32,27 @@ from superalign.pipeline.board_scores import (
     packed_episode,
     page_of,
     score_task,
-    unseen_forms,
 )
+from superalign.pipeline.board_seats import Field, enter_judge, fingerprint, judging_model, seated, trained_advisers
 from superalign.pipeline.desk import Desk, register
-from superalign.pipeline.pages import Opened, open_page, put_page, screened, words_of
-from superalign.tasks import pixels
-
-READS = 6
-"""Lines that a reader of rules is shown at most in training."""
-SEARCHERS = ("adviser", "a", "b")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """One task on the board: its pages, truths opened, as Cases."""
-
-    task: str
-    lesson: Opened
-    test: Opened
-
-    def cases(self, which: Opened) -> list[Case]:
-        """The Cases of a page."""
-        return [case_of(item) for item in which.page.items]
+from superalign.pipeline.pages import open_page, screened, words_of
+from superalign.pipeline.seats import adapted_players
 
 
 def play_board(config: OversightConfig, *, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     """Play and score the board; returns where the ledger stands. What was finished before is not done again.
 
-    Raises SuperalignError for unknown protocols, and workspaces or models that can't be used; then nothing is written.
+    Raises SuperalignError for unknown protocols, workspaces or models that can't be used, and, with `resume`, where
+    there is nothing to go on with; then nothing is written.
     """
+    if config.resume:
+        played_before(config)
+    config = settled(config)
     chosen = chosen_protocols(config)
-    judge, adviser = load_model(config.judge), load_model(config.advisers)
+    judge, adviser = judging_model(config), load_model(config.advisers)
     with Workspace.open(config.workspace, create=True) as ws:
         desk = Desk(ws=ws, config=config, sizes=board_sizes(config.preset), say=say)
-        _begin(desk, config, chosen)
+        _begin(desk, config, chosen, (judge, adviser))
         for model in dict.fromkeys((judge, adviser)):
             register(
                 desk, model, base="pretrained before any signal of this ledger was drawn; corpus hash in its recipe"
@@ -93,15 +71,64 @@ def play_board(config: OversightConfig, *, say: Callable[[str], None] = lambda t
         }
 
 
-def _begin(desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol]) -> None:
-    """The run and, sealed before the first episode, the plan with its primary contrasts."""
+def played_before(config: OversightConfig) -> tuple[int, int]:
+    """How many of a board's cells a workspace holds, and how many there are in all.
+
+    Raises SuperalignError where it holds no board of exactly these options, and says what differs from the last one.
+    """
+    config = settled(config)
+    chosen = chosen_protocols(config)
+    with Workspace.open(config.workspace, create=False, write=False) as ws:
+        boards, odd = boards_of(ws)
+        desk = Desk(ws=ws, config=config, sizes=board_sizes(config.preset), say=lambda text: None)
+        if desk.key("run") not in {board.key for board in boards}:
+            raise SuperalignError(_nothing_to_resume(config, boards[-1].config if boards else None, odd))
+        held = {e.body["stage"] for e in ws.ledger.events("stage") if e.body.get("run") == desk.key("run")}
+    wanted = {f"{task}: {cell.name}, seed {seed}" for task, cell, seed in cells_in_all(config, chosen)}
+    return len(wanted & held), len(wanted)
+
+
+def _nothing_to_resume(config: OversightConfig, last: OversightConfig | None, odd: Sequence[Finding]) -> str:
+    """What to say where the workspace holds no such board."""
+    if last is None:
+        found = f"it holds one that can't be played here: {odd[0].what}" if odd else "it holds none"
+        return f"there is no leaderboard to resume in {config.workspace}: {found}; start one without --resume"
+    names = [f.name for f in fields(OversightConfig) if f.name not in SETTINGS]
+    told = [
+        f"--{name} was {_words(getattr(last, name))} and is {_words(getattr(config, name))}"
+        for name in names
+        if getattr(last, name) != getattr(config, name)
+    ]
+    differs = "; ".join(told) or "its sizes, which are those of another version of superalign"
+    return (
+        f"no leaderboard in {config.workspace} has these options. Of the last one there, these differ: {differs}. "
+        "Repeat its options to go on with it, or start this one without --resume"
+    )
+
+
+def _words(value: object) -> str:
+    return (" ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
+
+
+def _begin(
+    desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol], models: tuple[LocalModel, LocalModel]
+) -> None:
+    """The run and, sealed before the first episode, the plan with its primary contrasts.
+
+    Raises SuperalignError where this board was begun with other weights at the same address.
+    """
     import torch
 
-    stated = {k: list(v) if isinstance(v, tuple) else str(v) for k, v in asdict(config).items() if k != "workspace"}
+    stated = {
+        k: list(v) if isinstance(v, tuple) else str(v)
+        for k, v in asdict(config).items()
+        if k not in ("workspace", "resume")
+    }
     body = {
         "board": stated,
         "sizes": asdict(desk.sizes),
         "items": drawn(config, desk.sizes),
+        "models": [model.digest for model in models],
         "version": superalign.__version__,
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "torch": torch.__version__},
     }
@@ -111,8 +138,20 @@ def _begin(desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol]) 
         "protocols": list(chosen),
         "primary": [f"{a} - {b}, accuracy, on each task" for a, b in PRIMARY if {a, b} <= set(chosen)],
         "correction": "holm over the primary contrasts of a task, benjamini-hochberg over all others; times the tasks",
-        "equivalence": "two one-sided tests, 2 points",
+        "equivalence": "two one-sided tests, 2 points, corrected in the same families",
+        "seeds": "items and seeds are in every interval, calibration aside; one seed: items alone",
+        "curve": {
+            str(b): [f"{task}: {cell.name}" for task in config.tasks for cell in budget_cells(task, b, chosen)]
+            for b in config.curve
+        },
     }
+    for event in desk.ws.ledger.events("run"):
+        same = all(event.body.get(part) == body[part] for part in ("board", "sizes"))
+        if same and event.body.get("models", body["models"]) != body["models"]:
+            raise SuperalignError(
+                f"this board was begun with other weights at {config.judge} or {config.advisers} (event {event.seq}): "
+                "play them in a workspace of their own"
+            )
     for kind, actor, content in (("run", "notary", body), ("plan", "evaluator", plan)):
         if not any(event.body == content for event in desk.ws.ledger.events(kind)):
             desk.ws.ledger.append(kind, content, actor=actor)
@@ -132,138 +171,67 @@ def play_task(
         task=task, lesson=open_page(desk, lesson), test=open_page(desk, page_of(task, "validation", desk.sizes))
     )
     holdout.screen(desk.ws, field.lesson.digest, words_of(lesson))
-    cells = cells_of(task, chosen)
+    models = judge, adviser
+    done = _all_played(desk, field, config, cells_of(task, chosen), models)
+    with desk.together(f"{task}, measured") as new:
+        if new:
+            score_task(desk, task, field.test, done)
+    if not config.curve:
+        return
+    for budget in config.curve:
+        at = replace(config, budget=budget)
+        done |= _all_played(desk, field, at, budget_cells(task, budget, chosen), models)
+    with desk.together(f"{task}, curve") as new:
+        if new:
+            score_curve(desk, task, field.test, chosen, done)
+
+
+def _all_played(
+    desk: Desk, field: Field, config: OversightConfig, cells: Sequence[Cell], models: tuple[LocalModel, LocalModel]
+) -> dict[str, list[Any]]:
+    """Cell → what it stored, a result a seed; players are seated for a seed once something is left to play with it."""
     done: dict[str, list[Any]] = {cell.name: [] for cell in cells}
     for seed in range(config.seed, config.seed + config.seeds):
         players: dict[str, Any] | None = None
         for cell in cells:
-            name = f"{task}: {cell.name}, seed {seed}"
-            kept = desk.finished(name, seed, judge.digest, adviser.digest)
+            name = f"{field.task}: {cell.name}, seed {seed}"
+            key = (seed, *(model.digest for model in models), rules_digest(cell.protocol))
+            kept = desk.finished(name, *key)
             if kept is None:
-                players = players or seated(desk, field, config, judge, adviser, seed)
+                players = players or seated(desk, field, config, *models, seed)
                 desk.say(name)
-                kept = _played(desk, name, cell, field, players, seed, models=(judge, adviser))
+                began = time.monotonic()
+                result = _played(desk, cell, field, config, players, seed, models)
+                kept = desk.finish(name, result, *key, seconds=time.monotonic() - began)
             done[cell.name].append(kept)
-    with desk.together(f"{task}, measured") as new:
-        if new:
-            score_task(desk, task, field.test, done)
-
-
-def seated(
-    desk: Desk, field: Field, config: OversightConfig, judge: LocalModel, adviser: LocalModel, seed: int
-) -> dict[str, Any]:
-    """Everybody for one task: fitted on its lesson, advisers search against the judge, models read in fixed order."""
-    cases, answers = field.cases(field.lesson), field.lesson.answers.tolist()
-    referee = PieceReferee(truths=_truths(field.test))
-    if field.task == "pixels":
-        picture = PictureJudge(
-            net=train_pixel_judge(pixels=config.budget, seed=seed, without=unseen_forms()), name="pixel judge"
-        )
-        search = SearchAdviser(judge=picture, knower=picture)
-        return {"judge": picture, **dict.fromkeys(SEARCHERS, search)}
-    if field.task == "rules":
-        reader, scholar = (trained_reader(desk, size, seed) for size in ("xs", "m"))
-        return {"judge": reader, **dict.fromkeys(SEARCHERS, SearchAdviser(judge=reader, knower=scholar))}
-    weak = LikelihoodJudge(model=judge, name=judge.name).fitted(cases, answers, quotes=config.budget, seed=seed)
-    strong = EvidenceAdviser(model=adviser, charges=3).fitted(cases, answers)
-    second = EvidenceAdviser(model=judge, charges=3).fitted(cases, answers)
-    games, test = cases[: desk.sizes.games], field.cases(field.test)
-    weak.prime((*games, *test), config.budget)
-    for reader in (strong, second):
-        reader.knows(test)
-    search = SearchAdviser(judge=weak, knower=strong, width=config.budget)
-    return {
-        "judge": weak,
-        "referee": referee,
-        **dict.fromkeys(SEARCHERS, search),
-        "critic": strong,
-        "second critic": second,
-    }
+    return done
 
 
 def _played(
     desk: Desk,
-    name: str,
     cell: Cell,
     field: Field,
+    config: OversightConfig,
     players: dict[str, Any],
     seed: int,
-    *,
     models: tuple[LocalModel, ...],
-) -> Any:
+) -> dict[str, str]:
     """Play a cell and store its episodes; its judge is entered as fitted from the models and the lesson's truths."""
-    began = time.monotonic()
     lesson = Lesson(
         cases=field.cases(field.lesson)[: desk.sizes.games],
         answers=field.lesson.answers[: desk.sizes.games].tolist(),
-        players=players | {"referee": PieceReferee(truths=_truths(field.lesson))},
+        players=players | {"referee": PieceReferee(truths=field.truths(field.lesson))},
         seed=seed,
     )
+    if config.advise == "trained" and cell.protocol.seats and config.judge != PERSON:
+        lesson = replace(lesson, players={**lesson.players, **trained_advisers(cell.protocol, lesson, config.budget)})
+    trained = lesson.players
     if cell.adapts:
-        players = players | _adapted(cell.protocol, lesson) | {"referee": players.get("referee")}
+        trained = adapted_players(cell.protocol, lesson)
     elif cell.protocol.train is not None:
-        players = players | dict(cell.protocol.train(lesson)) | {"referee": players.get("referee")}
+        trained = cell.protocol.train(lesson)
+    players = {**players, **trained, "referee": players.get("referee")}
     episodes = [packed_episode(e) for e in play(cell.protocol, field.cases(field.test), players, seed=seed)]
     digest = desk.ws.store.put_json({"protocol": cell.name, "task": field.task, "seed": seed, "episodes": episodes})
-    subject = _subject(desk, cell, field, _fingerprint(players["judge"]), models)
-    result = {"episodes": digest, "subject": subject}
-    return desk.finish(name, result, seed, *(model.digest for model in models), seconds=time.monotonic() - began)
-
-
-def _adapted(protocol: Protocol, lesson: Lesson) -> Players:
-    """The judge refitted on the protocol's own transcripts, and advisers that search against it."""
-    truth = dict(zip((case.item for case in lesson.cases), lesson.answers, strict=True))
-    episodes = list(play(protocol, lesson.cases, lesson.players, seed=lesson.seed))
-    judge = adapted(lesson.players["judge"], protocol.name, episodes, [truth[e.item] for e in episodes])
-    search = against(judge, lesson.players["adviser"])
-    return {**lesson.players, "judge": judge, **dict.fromkeys(SEARCHERS, search)}
-
-
-def trained_reader(desk: Desk, size: Literal["xs", "m"], seed: int) -> ReaderJudge:
-    """A reader of rules, trained once a seed and kept in the store."""
-    steps = desk.sizes.judge_steps if size == "xs" else desk.sizes.adviser_steps
-
-    def train() -> dict[str, str]:
-        reader = train_reader(size=size, quotes=READS, seed=seed, steps=steps)
-        return {"weights": desk.ws.store.put(reader.to_bytes())}
-
-    kept = desk.stage(f"reader of rules, {size}, seed {seed}", train, size, seed, actor="trainer")
-    return ReaderJudge.from_bytes(desk.ws.store.get(kept["weights"]))
-
-
-def _truths(page: Opened) -> dict[str, Any]:
-    return {item.id: truth for item, truth in zip(page.page.items, page.truths, strict=True)}
-
-
-def _fingerprint(judge: Any) -> str:
-    """Digest of what a judge was fitted to be."""
-    parts: list[Any] = []
-    while judge is not None:
-        net = getattr(judge, "net", None)
-        own = judge.digest if isinstance(judge, ReaderJudge) else list(getattr(judge, "weights", ()))
-        parts.append([type(judge).__name__, own, net.digest if net else ""])
-        judge = getattr(judge, "judge", None)
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _subject(desk: Desk, cell: Cell, field: Field, weights: str, models: tuple[LocalModel, ...]) -> str:
-    """The judge of a cell as the ledger knows it: fitted from the models at the table and the lesson's truths."""
-    text = json.dumps([cell.name, field.task, weights, [model.digest for model in models]])
-    digest, name = hashlib.sha256(text.encode()).hexdigest(), f"judge of {field.task}, {cell.name}"
-    with desk.ws.ledger.transaction():
-        desk.ws.node(kind="model", digest=digest, name=name, meta={"weights": weights})
-        for source in _sources(desk, field, models):
-            desk.ws.use(source, digest, "fit")
-    return f"{name}@{digest}"
-
-
-def _sources(desk: Desk, field: Field, models: tuple[LocalModel, ...]) -> list[str]:
-    """What a judge of this task was made from: models that read texts, or the pictures that a net was trained on."""
-    if field.task == "rules":
-        return [field.lesson.digest]
-    if field.task != "pixels":
-        return [*dict.fromkeys(model.digest for model in models), field.lesson.digest]
-    pictures = pixels(split="train")
-    digest = put_page(desk, pictures)
-    holdout.screen(desk.ws, digest, words_of(pictures))
-    return [digest, field.lesson.digest]
+    subject = enter_judge(desk, cell.name, field, config, fingerprint(players), models)
+    return {"episodes": digest, "subject": subject}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,7 +24,8 @@ class OversightConfig:
     protocols: tuple[str, ...] = ()
     """Names of protocols; none: all. The controls are always played."""
     judge: str = "family:xs"
-    """The weak judge of code and calculations: family:SIZE or hf:PATH. Rules and pictures have readers of their own."""
+    """The weak judge of code and calculations: family:SIZE, hf:PATH, prompt:ADDRESS (such a model, asked in words for
+    its verdict), or person: you, at this terminal. Rules and pictures have readers of their own."""
     advisers: str = "family:m"
     """The strong model that advises on code and calculations."""
     budget: int = 4
@@ -33,6 +34,17 @@ class OversightConfig:
     """Seeds: of every draw, and of whatever is trained."""
     seed: int = 0
     """The first of them."""
+    advise: Literal["usual", "search", "plan", "trained"] = field(default="usual", metadata={"added": True})
+    """How advisers argue: `search` quote by quote against the judge, `plan` whole sets of quotes, or as a policy that
+    was `trained` against it and asks it nothing. `usual`: plans for rules, where no single quote tells, else search."""
+    prompt: str = field(default="verdict", metadata={"added": True})
+    """What a prompted judge is asked: verdict, short, or a file of your own (.md)."""
+    stand_in: str = field(default="family:xs", metadata={"added": True})
+    """Where a person judges: the model that advisers search against."""
+    curve: tuple[int, ...] = field(default=(), metadata={"added": True})
+    """Further budgets at which some protocols are played as well; none: those of the preset (2 and 8, `quick` none)."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = field(default=False, metadata={"added": True})
+    """Only go on with a board of exactly these options; where the workspace has none, say what differs, and stop."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print one JSON object on stdout; progress goes to stderr."""
 
@@ -67,6 +79,23 @@ CONTROLS = ("unaided", "deference", "ensemble")
 PRIMARY = (("debate", "unaided"), ("debate", "consultancy"))
 """Confirmed pairs, a task each; all others are exploratory."""
 BUDGETS, SEEDS = range(2, 33), range(1, 101)
+CURVES: dict[str, tuple[int, ...]] = {"default": (2, 8), "quick": ()}
+"""Preset → further budgets."""
+PERSON, PROMPT = "person", "prompt:"
+"""Judges that are no language model's likelihood."""
+SETTINGS = ("workspace", "json", "resume")
+"""Options that are no part of what is played."""
+
+
+def settled(config: OversightConfig) -> OversightConfig:
+    """The options with the further budgets that they come to, in order, and without `resume`.
+
+    >>> settled(OversightConfig(curve=(8, 4, 6))).curve, settled(OversightConfig(preset="quick")).curve
+    ((6, 8), ())
+    """
+    usual = () if config.judge == PERSON else CURVES[config.preset]
+    curve = sorted(set(config.curve or usual) - {config.budget})
+    return replace(config, curve=tuple(curve), resume=False)
 
 
 def why_not(protocol: str, referee: bool, task: str) -> str:
@@ -77,6 +106,8 @@ def why_not(protocol: str, referee: bool, task: str) -> str:
     """
     if protocol == "bisection" and task != "traces":
         return "needs steps that follow from each other"
+    if protocol in ("recursive reward modelling", "prover-estimator") and task == "rules":
+        return "adds evidence up over parts, and a proof says nothing until it is whole"
     if referee and task == "rules":
         return "that a line follows, or not, is for the judge to say: no single line is wrong"
     if referee and task == "pixels":

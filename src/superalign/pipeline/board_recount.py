@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
@@ -10,7 +10,8 @@ from superalign.evidence import Event, Finding, Tampered, Workspace
 from superalign.oversight import case_of
 from superalign.oversight.record import played_again
 from superalign.oversight.referee import PieceReferee
-from superalign.pipeline.board_config import BoardSizes, BoardTask, OversightConfig
+from superalign.pipeline.board_config import SETTINGS, BoardSizes, BoardTask, OversightConfig
+from superalign.pipeline.board_curves import budget_cells, score_curve
 from superalign.pipeline.board_scores import (
     Cell,
     cells_of,
@@ -86,17 +87,28 @@ def replay(board: Board, tally: Any, ws: Workspace) -> None:
     for task in config.tasks:
         if done(f"{task}, measured") is None:
             continue
-        seeds = range(config.seed, config.seed + config.seeds)
         test = open_page(desk, page_of(task, "validation", board.sizes))
-        cells = {}
-        for cell in cells_of(task, chosen):
-            cells[cell.name] = [done(f"{task}: {cell.name}, seed {seed}") for seed in seeds]
-            for seed, result in zip(seeds, cells[cell.name], strict=True):
-                _play_again(cell, test, seed, desk.ws.store.get_json(result["episodes"])["episodes"])
-        score_task(desk, task, test, cells)
+        score_task(desk, task, test, _played_again(desk, done, board, task, test, cells_of(task, chosen)))
+        if done(f"{task}, curve") is not None:
+            further = [cell for budget in config.curve for cell in budget_cells(task, budget, chosen)]
+            score_curve(desk, task, test, chosen, _played_again(desk, done, board, task, test, further))
 
 
-def _play_again(cell: Cell, test: Opened, seed: int, episodes: Any) -> None:
+def _played_again(
+    desk: Desk, done: Stored, board: Board, task: str, test: Opened, cells: Sequence[Cell]
+) -> dict[str, list[Any]]:
+    """Cell → what it stored, a result a seed, every episode played again."""
+    first, found = board.config.seed, dict[str, list[Any]]()
+    for cell in cells:
+        found[cell.name] = []
+        for seed in range(first, first + board.config.seeds):
+            result = done(f"{task}: {cell.name}, seed {seed}")
+            play_again(cell, test, seed, desk.ws.store.get_json(result["episodes"])["episodes"])
+            found[cell.name].append(result)
+    return found
+
+
+def play_again(cell: Cell, test: Opened, seed: int, episodes: Any) -> None:
     """Raises ValueError unless every item was played in every seating, and every episode follows from its answers."""
     cases = {item.id: case_of(item) for item in test.page.items}
     referee = PieceReferee(truths={item.id: truth for item, truth in zip(test.page.items, test.truths, strict=True)})
@@ -118,10 +130,11 @@ def _config(event: Event, ws: Workspace) -> OversightConfig:
         raise Malformed(event.seq, "the config of this leaderboard is no object")
     kept: dict[str, Any] = {}
     for field in fields(OversightConfig):
-        if field.name in ("workspace", "json"):
+        if field.name in SETTINGS or (field.name not in stated and field.metadata.get("added")):
             continue
         usual, value = getattr(OversightConfig(), field.name), stated.get(field.name)
-        listed = isinstance(value, list) and all(isinstance(name, str) for name in value)
+        kind = int if field.name == "curve" else str
+        listed = isinstance(value, list) and all(type(entry) is kind for entry in value)
         fits = listed if isinstance(usual, tuple) else isinstance(value, str)
         if isinstance(usual, int):
             fits = isinstance(value, str) and value.isdecimal() and len(value) < 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from superalign.pipeline.board_recount import _play_again as play_again
+from superalign.pipeline.board_recount import play_again
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.pages import Opened
 from superalign.pipeline.signals import CHECKED, chunks, playable, signal_digest, tally

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from superalign.evidence import Workspace
 from superalign.report.appendix import events_section
+from superalign.report.board_sections import calibration_section, cost_section, curve_section, errors_section, filled
+from superalign.report.board_view import CONTROLS, SIGNED, TaskView, tasks_of
 from superalign.report.compile import compile_dossier
 from superalign.report.front import TOY
-from superalign.report.html import Html, cell, chip, cite, column, named, row, shell, table, tag, together, value_of
-from superalign.report.measured import number_of
+from superalign.report.html import (
+    Html,
+    cell,
+    chip,
+    cite,
+    column,
+    named,
+    row,
+    shell,
+    table,
+    tag,
+    together,
+    value_of,
+)
 from superalign.report.page import put, reader
 from superalign.report.plots import axis, scale_for, strip
-from superalign.report.text import clip, figure
+from superalign.report.text import clip, count, figure
 from superalign.report.views import Number
 
-COLUMNS = (
-    "honest", "dishonest", "brier", "bits gained", "score difference", "judge tokens per correct",
-    "judge checks per correct",
-)  # fmt: skip
-CONTROLS = ("oracle", "deference", "unaided", "ensemble")
-SIGNED = ("brier", "bits gained", "score difference")
+COLUMNS = ("honest", "dishonest", "brier", "bits gained")
 MAX_CONVERSATIONS, MAX_LINES = 40, 60
-
-
-@dataclass(slots=True)
-class TaskView:
-    """What the ledger holds of one task."""
-
-    parts: dict[str, dict[str, Number]] = field(default_factory=dict)
-    """Protocol → part → number."""
-    contrasts: list[Number] = field(default_factory=list)
-    talks: list[dict[str, Any]] = field(default_factory=list)
+ENOUGH = 5
+ROOM = 0.09
 
 
 def write_leaderboard(workspace: Workspace, out: Path, *, board: str | None = None) -> Path:
@@ -50,81 +50,80 @@ def write_leaderboard(workspace: Workspace, out: Path, *, board: str | None = No
     return put(shell("Scalable oversight: the board", body), Path(out))
 
 
-def tasks_of(events: Sequence[Any], read: Any, *, board: str | None = None) -> dict[str, TaskView]:
-    """Task → view of one board, the latest measurement of each thing."""
-    boards = [key for event in events if event.type == "measurement" and (key := _board(event))]
-    board = board or (boards[-1] if boards else "")
-    events = [event for event in events if event.type in ("measurement", "figure") and _board(event) == board]
-    tasks: dict[str, TaskView] = {}
-    contrasts: dict[tuple[str, str], Number] = {}
-    for event in events:
-        if event.type == "measurement" and (event.body.get("tags") or {}).get("stage") == "oversight":
-            number = number_of(event)
-            view = tasks.setdefault(number.tags.get("task", ""), TaskView())
-            if "part" in number.tags:
-                view.parts.setdefault(number.tags.get("protocol", ""), {})[number.tags["part"]] = number
-            else:
-                contrasts[number.tags.get("task", ""), number.name] = number
-        if event.type == "figure" and event.body.get("figure") == "board":
-            data = read(event.body["data"])
-            if isinstance(data, Mapping) and isinstance(data.get("worst"), list):
-                view = tasks.setdefault(str(data.get("task", "")), TaskView())
-                view.talks = [{**t, "seq": event.seq} for t in data["worst"] if isinstance(t, Mapping)]
-    for (task, _), number in contrasts.items():
-        tasks[task].contrasts.append(number)
-    return tasks
-
-
-def _board(event: Any) -> str:
-    tags = event.body.get("tags") or {}
-    return str(event.body.get("board") or (tags.get("board") if isinstance(tags, Mapping) else "") or "")
-
-
 def _front(tasks: Mapping[str, TaskView]) -> Html:
     said = []
     for task, view in tasks.items():
-        ranked = [name for name in _ranked(view) if name.partition(",")[0] not in CONTROLS]
+        ranked = [name for name in view.ranked if name.partition(",")[0] not in CONTROLS]
         if ranked:
             best = view.parts[ranked[0]]["accuracy"]
-            said += [tag("b", named(task)), ": ", named(ranked[0]), " ", value_of(best), ". "]
-    lead = together(
+            said.append(tag("li", tag("b", named(task)), ": ", named(ranked[0]), " ", value_of(best)))
+    lead = (
         "Every protocol on the same items, with the same judge, advisers, budget and seeds, beside the controls that a "
-        "comparison needs. Most accurate of many, controls aside: ", *said, "What is told apart stands in each table.",
-    )  # fmt: skip
-    return together(tag("h1", "Which oversight works?"), tag("p", lead, class_="lead"))
+        "comparison needs. Most accurate of many, controls aside, so the first is partly luck:"
+    )
+    links = [tag("a", named(clip(task, 60)), href=f"#{_anchor(task)}") for task in tasks]
+    return together(
+        tag("h1", "Which oversight works?"),
+        tag("p", lead, class_="lead"),
+        tag("ul", *said),
+        tag("p", "What is told apart, or told to be alike, stands in each task's contrasts. ", _seeds(tasks)),
+        tag("nav", *links, aria_label="Tasks") if len(links) > 1 else Html(""),
+    )
 
 
-def _ranked(view: TaskView) -> list[str]:
-    scored = [name for name, parts in view.parts.items() if "accuracy" in parts]
-    return sorted(scored, key=lambda name: -(view.parts[name]["accuracy"].value or 0.0))
+def _seeds(tasks: Mapping[str, TaskView]) -> str:
+    """What the intervals say of seeds."""
+    found = {
+        n.tags.get("seeds", "") for view in tasks.values() for parts in view.parts.values() for n in parts.values()
+    }
+    seeds = max((int(s) for s in found if s.isdecimal() and len(s) < 4), default=0)
+    if seeds < 2:
+        return "One seed was played: how training seeds differ is in no interval. Ask for five: --seeds 5."
+    few = "" if seeds >= ENOUGH else f" Under {ENOUGH} tell little of how seeds differ."
+    return f"Intervals are over items and over {seeds} seeds, of draws and of what is trained; calibration's, over items.{few}"
+
+
+def _anchor(task: str) -> str:
+    return "task-" + "".join(c if c.isalnum() else "-" for c in task[:20])
 
 
 def task_section(task: str, view: TaskView) -> Html:
-    """One task: the ranking, the contrasts that were told, and the worst failures to read."""
-    anchor = f"task-{clip(task, 20)}"
-    parts = [tag("h2", named(clip(task, 60)), id=anchor), _ranking(view), _failures(view), _told(view)]
+    """One task: the ranking, contrasts, errors, costs, the curve of budgets, calibration, and the worst failures."""
+    parts = [tag("h2", named(clip(task, 60)), id=_anchor(task)), _ranking(view), _failures(view)]
+    parts += [
+        tag("h3", "What is told apart"),
+        _told(view),
+        *errors_section(view),
+        *cost_section(task, view),
+        *curve_section(task, view),
+    ]
+    parts += calibration_section(view)
     if view.talks:
         parts.append(tag("h3", "Where it went wrong"))
         parts.append(
-            tag("p", "The episodes in which the judge was surest of what is not so. Quotes as the judge read them.")
+            tag(
+                "p",
+                "The episodes in which the judge was surest of what is not so, one a protocol, quotes as it read them.",
+            )
         )
         parts += [_talk(i, talk) for i, talk in enumerate(view.talks[:MAX_CONVERSATIONS], 1)]
-    return tag("section", *parts, aria_labelledby=anchor)
+    return tag("section", *parts, aria_labelledby=_anchor(task))
 
 
 def _ranking(view: TaskView) -> Html:
-    names = _ranked(view)
+    names = view.ranked
     numbers = [view.parts[name]["accuracy"] for name in names]
     marks = [(0.5, "chance")]
     if alone := view.parts.get("unaided", {}).get("accuracy"):
-        marks += [(alone.value, "unaided")] if alone.value is not None else []
+        apart = alone.value is not None and abs(alone.value - 0.5) >= ROOM
+        marks += [(alone.value, "unaided")] if apart else []  # closer, one name covers the other
     scale = scale_for(numbers, low=0.0, high=1.0, base=0.5, marks=marks)
     rows = [
         row(
             named(clip(name, 80)),
             cell(strip(number, scale), class_="plot"),
             cell(value_of(number), class_="num"),
-            *(cell(_short(view.parts[name].get(part), part), label=part, class_="num") for part in COLUMNS),
+            *(filled(_short(view.parts[name].get(part), part), part) for part in COLUMNS),
         )
         for name, number in zip(names, numbers, strict=True)
     ]
@@ -140,8 +139,7 @@ def _ranking(view: TaskView) -> Html:
 def _short(number: Number | None, part: str) -> Html:
     if number is None or number.value is None:
         return Html("")
-    text = f"{number.value:,.0f}" if "per correct" in part else figure(number.value, signed=part in SIGNED)
-    return cite(number.seq, text)
+    return cite(number.seq, figure(number.value, signed=part in SIGNED))
 
 
 def _failures(view: TaskView) -> Html:
@@ -162,23 +160,34 @@ def _told(view: TaskView) -> Html:
     rows = [
         row(
             together(named(clip(n.tags.get("protocol", ""), 60)), " − ", named(clip(n.tags.get("control", ""), 60))),
-            cell(value_of(n, signed=True), class_="num"),
-            cell(chip(n.tags.get("verdict", ""))),
-            cell(_p(n), class_="num"),
-            cell("primary, Holm" if n.tags.get("family") == "primary" else "exploratory, Benjamini–Hochberg"),
+            cell(value_of(n, signed=True), label="Difference", class_="num"),
+            cell(_verdict(n.tags.get("verdict", "")), label="Verdict"),
+            cell(_p(n, "corrected"), label="p of no difference", class_="num"),
+            cell(_p(n, "same"), label="p of not alike", class_="num"),
+            cell("primary, Holm" if n.tags.get("family") == "primary" else "exploratory, BH", label="Family"),
         )
         for n in (*primary, *sorted(others, key=lambda n: -(n.value or 0.0)))
     ]
     left = sum(n.tags.get("verdict") == "not told" for n in view.contrasts if n not in primary)
-    caption = f"Paired differences in accuracy that are told, and the primary ones; {left} others are not told"
-    return table(caption, ("Contrast", "Difference", "Verdict", "p, corrected", "Family"), rows)
+    caption = (
+        "Paired differences in accuracy: the primary ones, and others that are told. Alike: within 2 points, by two "
+        "one-sided tests. Both p are corrected in their family (Holm, or Benjamini–Hochberg) and times the tasks. "
+        f"{count(left, 'other')} {'is' if left == 1 else 'are'} not told."
+    )
+    head = ("Contrast", "Difference", "Verdict", "p of no difference", "p of not alike", "Family")
+    return table(caption, head, rows, class_="cards")
 
 
-def _p(number: Number) -> str:
+def _verdict(verdict: str) -> Html:
+    return tag("span", "= alike", class_="chip unsure") if verdict == "equivalent" else chip(verdict)
+
+
+def _p(number: Number, which: str) -> str:
     try:
-        return f"{float(number.tags.get('corrected', 'nan')):.2g}"
+        p = float(number.tags.get(which, "nan"))
     except ValueError:
         return ""
+    return "" if p != p else "< 0.0001" if 0 <= p < 1e-4 else f"{p:.2g}"
 
 
 def _talk(index: int, talk: Mapping[str, Any]) -> Html:

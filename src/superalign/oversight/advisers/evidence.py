@@ -54,8 +54,8 @@ class EvidenceAdviser:
         return [self._move(p, row) for p, row in zip(positions, beliefs, strict=True)]
 
     def _move(self, position: Position, belief: np.ndarray) -> Message:
-        case, side = position.case, int(belief.argmax()) if position.side is None else position.side
-        weight = self.read[case.item][0] * (1 if side == 0 else -1)
+        case, side = position.case, surest(belief, position.draw) if position.side is None else position.side
+        weight = np.nan_to_num(self.read[case.item][0] * (1 if side == 0 else -1), nan=-np.inf)
         shown = {q.piece for m in position.view.messages for q in m.quotes}
         left = [p for p in np.argsort(-weight, kind="stable").tolist() if p not in shown]
         order = np.argsort(-weight, kind="stable")[: self.charges].tolist()
@@ -72,6 +72,16 @@ class EvidenceAdviser:
             sides = [_by_piece(case, side, next(found)) for side in (0, 1)]
             words = len(_whole(case, 0).split())
             self.read[case.item] = (sides[0] - sides[1], max(1, words))
+
+
+def surest(belief: np.ndarray, draw: int) -> int:
+    """The option believed in most; what is no number least, ties by the draw.
+
+    >>> surest(np.array([0.2, np.nan]), 0), {surest(np.array([0.5, 0.5]), draw) for draw in range(9)}
+    (0, {0, 1})
+    """
+    worth = np.where(np.isfinite(belief), belief, -1.0)
+    return int(np.random.default_rng(draw).choice(np.flatnonzero(worth == worth.max())))
 
 
 def _spans(case: Case, side: int) -> list[list[str]]:

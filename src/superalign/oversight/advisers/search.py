@@ -3,18 +3,21 @@
 `depth=1` is greedy, `depth=2` expects the best reply of an opponent (minimax), `width=n` looks at n pieces only
 (best-of-n): those that speak most for its side by the knower's own reading, or n at random where it has none. The judge
 is the real one: search finds whatever it can be made to believe. Where the knower has evidence, the heaviest place is
-also charged to the other side.
+also charged to the other side. What a move has asked of the judge is noted in `asked`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from superalign.oversight.types import Adviser, Case, Charge, Judge, Message, Position, Quote, View
+
+CHUNK = 8192
+"""Views that are judged at once, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +32,10 @@ class SearchAdviser:
     """Pieces looked at a turn; None: all."""
     goal: Literal["win", "move"] = "win"
     """`win`: the judge believes in its side; `move`: the judge's belief changes as much as possible, either way."""
-    chunk: int = 8192
+    chunk: int = CHUNK
     """Views that are judged at once, at most."""
+    asked: list[int] = field(default_factory=list, repr=False, compare=False)
+    """Views that the judge was asked about, a number a move, in the order of the moves."""
 
     def knows(self, cases: Sequence[Case]) -> np.ndarray:
         """(cases, options): the knower's beliefs."""
@@ -38,7 +43,7 @@ class SearchAdviser:
 
     def moves(self, positions: Sequence[Position]) -> list[Message]:
         """A quote each; a message without one where all pieces are shown. Ties are broken by the position's draw."""
-        sides, weights = self._sides(positions), self._weights(positions)
+        sides, weights = sides_of(self.knower, positions), weights_of(self.knower, positions)
         options = [self._candidates(p, s, w) for p, s, w in zip(positions, sides, weights, strict=True)]
         depth = [2 if self.depth > 1 and p.turns_left > 0 else 1 for p in positions]
         values = self._values([with_quotes(p, (c,)) for p, cs in zip(positions, options, strict=True) for c in cs])
@@ -46,36 +51,27 @@ class SearchAdviser:
         for position, side, weight, candidates, deep in zip(positions, sides, weights, options, depth, strict=True):
             worth = values[at : at + len(candidates), side] if candidates else np.zeros(0)
             at += len(candidates)
+            asks = len(candidates)
             if self.goal == "move":
                 worth = np.abs(worth - self.judge.beliefs([position.view])[0, side])
+                asks += 1
             if deep > 1 and len(candidates) > 1:
                 worth = self._after_reply(position, side, candidates)
-            out.append(self._message(position, side, weight, candidates, worth))
+                asks += len(candidates) * (len(candidates) - 1)
+            self.asked.append(asks)
+            piece = best_of(position, candidates, worth)
+            out.append(said(position, side, weight if candidates else None, piece))
         return out
 
-    def _sides(self, positions: Sequence[Position]) -> list[int]:
-        free = [p.case for p in positions if p.side is None]
-        own = iter(self.knower.knows(free).argmax(axis=1).tolist() if free else [])
-        return [next(own) if p.side is None else p.side for p in positions]
-
-    def _weights(self, positions: Sequence[Position]) -> list[np.ndarray | None]:
-        """What each piece speaks for the first option, by the knower's reading; None where it has none."""
-        evidence = getattr(self.knower, "evidence", None)
-        return [None] * len(positions) if evidence is None else list(evidence([p.case for p in positions]))
+    def against(self, judge: Judge, **dials: Any) -> SearchAdviser:
+        """The same search against another judge, `dials` over its own."""
+        return replace(self, judge=judge, **{"asked": [], **dials})
 
     def _candidates(self, position: Position, side: int, weight: np.ndarray | None) -> list[int]:
-        known = {q.piece for m in position.view.messages for q in m.quotes}
-        left = [i for i in range(len(position.case.pieces)) if i not in known]
-        if self.width is None or len(left) <= self.width:
-            return left
-        if weight is not None and self.goal == "win":
-            return sorted(left, key=lambda i: (-weight[i] if side == 0 else weight[i], i))[: self.width]
-        return [int(piece) for piece in np.random.default_rng(position.draw).permutation(left)[: self.width]]
+        return narrowed(position, not_shown(position), side, weight if self.goal == "win" else None, self.width)
 
     def _values(self, views: Sequence[View]) -> np.ndarray:
-        if not views:
-            return np.zeros((0, 0))
-        return np.concatenate([self.judge.beliefs(views[i : i + self.chunk]) for i in range(0, len(views), self.chunk)])
+        return judged(self.judge, views, self.chunk)
 
     def _after_reply(self, position: Position, side: int, candidates: Sequence[int]) -> np.ndarray:
         """What is left of each candidate when an opponent gives the best reply that it looks at."""
@@ -84,27 +80,73 @@ class SearchAdviser:
         worst: np.ndarray = values.reshape(len(candidates), -1).min(axis=1)
         return worst
 
-    def _message(
-        self, position: Position, side: int, weight: np.ndarray | None, candidates: Sequence[int], worth: np.ndarray
-    ) -> Message:
-        if not len(candidates):
-            return Message(speaker=position.seat)
-        finite = np.where(np.isfinite(worth), worth, -1.0)
-        best = np.flatnonzero(finite == finite.max())
-        piece = candidates[int(np.random.default_rng(position.draw).choice(best))]
-        said = (Quote(piece, position.case.pieces[piece].texts),)
-        heaviest = () if weight is None else (Charge(1 - side, int((weight if side == 0 else -weight).argmax())),)
-        return Message(speaker=position.seat, quotes=said, charges=heaviest)
 
+def against(judge: Judge, adviser: Adviser, **dials: Any) -> Any:
+    """The adviser as one that works against `judge`, `dials` over its own.
 
-def against(judge: Judge, adviser: Adviser, **dials: Any) -> SearchAdviser:
-    """The adviser as one that searches against `judge`: its own dials if it searches already, `dials` over them."""
-    mine = adviser if isinstance(adviser, SearchAdviser) else SearchAdviser(judge=judge, knower=adviser)
-    return replace(mine, judge=judge, **dials)
+    One that asks or was trained on a judge knows how (`adviser.against`); any other becomes a SearchAdviser's knower.
+    """
+    aimed = getattr(adviser, "against", None)
+    return SearchAdviser(judge=judge, knower=adviser, **dials) if aimed is None else aimed(judge, **dials)
 
 
 def with_quotes(position: Position, pieces: Sequence[int]) -> View:
     """What the judge would be shown if these pieces were quoted now."""
-    quotes = tuple(Quote(p, position.case.pieces[p].texts, verified=True) for p in pieces)
-    said = Message(speaker=position.seat, side=position.side, quotes=quotes)
-    return replace(position.view, messages=(*position.view.messages, said))
+    return after(position.view, position.case, pieces, seat=position.seat, side=position.side)
+
+
+def after(view: View, case: Case, pieces: Sequence[int], *, seat: str, side: int | None) -> View:
+    """The view, and these pieces in one more message of a seat."""
+    quotes = tuple(Quote(p, case.pieces[p].texts, verified=True) for p in pieces)
+    return replace(view, messages=(*view.messages, Message(speaker=seat, side=side, quotes=quotes)))
+
+
+def judged(judge: Judge, views: Sequence[View], chunk: int = CHUNK) -> np.ndarray:
+    """(views, options), asked in chunks."""
+    if not views:
+        return np.zeros((0, 0))
+    return np.concatenate([judge.beliefs(views[i : i + chunk]) for i in range(0, len(views), chunk)])
+
+
+def sides_of(knower: Adviser, positions: Sequence[Position]) -> list[int]:
+    """The side each argues for: the assigned one, or what its knower believes."""
+    free = [p.case for p in positions if p.side is None]
+    own = iter(knower.knows(free).argmax(axis=1).tolist() if free else [])
+    return [next(own) if p.side is None else p.side for p in positions]
+
+
+def weights_of(knower: Adviser, positions: Sequence[Position]) -> list[np.ndarray | None]:
+    """What each piece speaks for the first option, by the knower's reading; None where it has none."""
+    evidence = getattr(knower, "evidence", None)
+    return [None] * len(positions) if evidence is None else list(evidence([p.case for p in positions]))
+
+
+def not_shown(position: Position) -> list[int]:
+    """Pieces that nobody quoted yet."""
+    known = {q.piece for m in position.view.messages for q in m.quotes}
+    return [i for i in range(len(position.case.pieces)) if i not in known]
+
+
+def narrowed(position: Position, left: list[int], side: int, weight: np.ndarray | None, width: int | None) -> list[int]:
+    """Up to `width` of these pieces: those that speak most for the side, or, without weights, at random by the draw."""
+    if width is None or len(left) <= width:
+        return left
+    if weight is not None:
+        return sorted(left, key=lambda i: (-weight[i] if side == 0 else weight[i], i))[:width]
+    return [int(piece) for piece in np.random.default_rng(position.draw).permutation(left)[:width]]
+
+
+def best_of(position: Position, candidates: Sequence[int], worth: np.ndarray) -> int | None:
+    """The piece that is worth most, what is no number least; ties by the draw. None where there is no piece."""
+    if not len(candidates):
+        return None
+    finite = np.where(np.isfinite(worth), worth, -1.0)
+    best = np.flatnonzero(finite == finite.max())
+    return candidates[int(np.random.default_rng(position.draw).choice(best))]
+
+
+def said(position: Position, side: int, weight: np.ndarray | None, piece: int | None) -> Message:
+    """A message that quotes the piece, if any, and charges the other side with the place that weighs most against it."""
+    heaviest = () if weight is None else (Charge(1 - side, int((weight if side == 0 else -weight).argmax())),)
+    quotes = () if piece is None else (Quote(piece, position.case.pieces[piece].texts),)
+    return Message(speaker=position.seat, quotes=quotes, charges=heaviest)
