@@ -26,7 +26,7 @@ from superalign.oversight.judges import ReaderJudge, adapted, train_reader
 from superalign.stats import Interval, mean_interval, paired_difference, proportion_interval
 from superalign.tasks import Page, rules
 
-SEEDS, READ, PLAYED, TAUGHT, GAMES = range(4), 1_000, 100, 200, 60
+SEEDS, READ, PLAYED, TAUGHT, GAMES = range(5), 1_000, 100, 200, 60
 """Seeds of the small reader; items read, played a seed, what advisers are trained on and judges adapted by."""
 BEAM, REPLIES = 4, 4
 LENGTHS = ((2, 3), (4, 4), (5, 5), (6, 7))

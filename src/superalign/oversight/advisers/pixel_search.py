@@ -84,8 +84,8 @@ class PixelSearch:
         return [said(*row) for row in zip(positions, sides, weights, chosen, strict=True)]
 
     def against(self, judge: Judge, **dials: Any) -> PixelSearch | SearchAdviser:
-        """The same search against another judge of pictures; against any other judge one that asks for each view."""
-        if isinstance(judge, PictureJudge):
+        """The same search against another judge of pictures; for other judges or goals one that asks for each view."""
+        if isinstance(judge, PictureJudge) and set(dials) <= {"knower", "depth"}:
             return replace(self, judge=judge, **{"asked": [], **dials})
         return SearchAdviser(judge=judge, knower=self.knower, **{"depth": self.depth, **dials})
 

@@ -146,7 +146,7 @@ def best_of(position: Position, candidates: Sequence[int], worth: np.ndarray) ->
 
 
 def said(position: Position, side: int, weight: np.ndarray | None, piece: int | None) -> Message:
-    """A message that quotes the piece, if any, and charges the other side with the place that weighs most against it."""
+    """A message that quotes the piece, if any, and charges the other side where most weighs against it."""
     heaviest = () if weight is None else (Charge(1 - side, int((weight if side == 0 else -weight).argmax())),)
     quotes = () if piece is None else (Quote(piece, position.case.pieces[piece].texts),)
     return Message(speaker=position.seat, quotes=quotes, charges=heaviest)
