@@ -50,12 +50,15 @@ CELLS = (
     *(Cell(name, 6, adviser) for name in ("open consultancy", "sequential debate") for adviser in ("greedy", "plan")),
     *(Cell("debate", 6, adviser) for adviser in ("greedy", "plan", "plan against replies", "trained", "imitating")),
     *(Cell("debate", 12, adviser) for adviser in ("greedy", "plan", "trained")),
+    *(Cell("debate", budget, "greedy among connected lines") for budget in (6, 12)),
     *(Cell(name, 6, adviser, adapted=True) for name in ("consultancy", "debate") for adviser in ("greedy", "plan")),
     Cell("debate", 12, "plan", adapted=True),
 )
 CONTRASTS = (
     (Cell("debate", 6, "plan"), Cell("unaided")),
     (Cell("debate", 6, "plan"), Cell("debate", 6, "greedy")),
+    (Cell("debate", 6, "plan"), Cell("debate", 6, "greedy among connected lines")),
+    (Cell("debate", 12, "plan"), Cell("debate", 12, "greedy among connected lines")),
     (Cell("debate", 6, "plan"), Cell("consultancy", 6, "plan")),
     (Cell("debate", 6, "plan", adapted=True), Cell("consultancy", 6, "plan", adapted=True)),
     (Cell("debate", 6, "plan against replies"), Cell("debate", 6, "plan")),
@@ -175,7 +178,7 @@ def seated(
     if cell.adviser.startswith("plan"):
         replies = REPLIES if cell.adviser == "plan against replies" else 0
         return PlanAdviser(judge=judge, knower=knower, beam=BEAM, replies=replies)
-    return SearchAdviser(judge=judge, knower=knower)
+    return SearchAdviser(judge=judge, knower=knower, near=cell.adviser == "greedy among connected lines")
 
 
 def right(found: Mapping[str, Any], argued: bool | None = None) -> float:

@@ -27,7 +27,7 @@ def search(**dials):
 
 def position(case, side, **more):
     view = View(task=case.task, question=case.question, options=case.options)
-    return Position(case=case, seat="a", side=side, view=view, **more)
+    return Position(case=case, seat="a", side=side, view=view, replied=more.get("turns_left", 0) > 0, **more)
 
 
 def test_greedy_search_quotes_the_best_piece_for_its_side(cases):

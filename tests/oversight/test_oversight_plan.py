@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from superalign.oversight.advisers import PlanAdviser, SearchAdviser, against
-from superalign.oversight.advisers.plan import concerning
+from superalign.oversight.advisers.search import concerning
 from superalign.oversight.cases import case_of
 from superalign.oversight.judges.reader import connected
 from superalign.oversight.play import play
@@ -201,6 +201,10 @@ def test_of_rules_only_what_names_connect_with_the_question_is_looked_at():
     (said,) = planner(judge).moves([position(case, 0)])
     assert judge.calls == [1, len(left)]
     assert quoted(said)[0] in left
+    greedy = SearchAdviser(judge=judge, knower=FirstPiece(), near=True)
+    assert quoted(greedy.moves([position(case, 0)])[0])[0] in left
+    assert greedy.asked == [len(left)]
+    assert concerning(dataclasses.replace(case, task="slips"), left) == left, "of other tasks all pieces may matter"
 
 
 def test_width_takes_what_the_knower_thinks_weighs_most(cases):

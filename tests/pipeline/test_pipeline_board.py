@@ -233,6 +233,7 @@ def test_what_cannot_be_played_is_left_out_with_a_reason():
 
 def test_failures_stay_in_the_denominator():
     usual = {"seed": 0, "sides": [], "failures": [], "cost": {"judge_words": 1, "judge_checks": 0, "adviser_words": 0}}
+    usual["cost"]["adviser_asks"] = 0
     episodes = [
         {**usual, "item": "p", "belief": [0.9, 0.1]},
         {**usual, "item": "q", "belief": None, "failures": ["nan"]},

@@ -43,7 +43,7 @@ def _played(config: OversightConfig) -> dict[str, Any]:
     from rich.progress import Progress
 
     from superalign.pipeline.board import play_board, played_before
-    from superalign.pipeline.board_config import settled
+    from superalign.pipeline.board_config import PERSON, settled
     from superalign.pipeline.board_curves import cells_in_all
     from superalign.pipeline.board_scores import chosen_protocols
 
@@ -52,7 +52,8 @@ def _played(config: OversightConfig) -> dict[str, Any]:
     if config.resume:
         done, total = played_before(config)
         print(f"resuming: {done} of {total} cells are played", file=sys.stderr, flush=True)
-    with Progress(console=console, disable=not console.is_terminal) as progress:
+    quiet = not console.is_terminal or config.judge == PERSON  # a person is asked at this terminal
+    with Progress(console=console, disable=quiet) as progress:
         bar = progress.add_task("starting", total=total, completed=done)
 
         def say(text: str) -> None:

@@ -63,6 +63,7 @@ def answered(entry: Mapping[str, Any], request: Request, table: Table) -> Any:
         charges=tuple(Charge(int(o), int(p), holds=holds) for o, p, holds in stored["charges"]),
         belief=tuple(float("nan") if p is None else float(p) for p in stored["belief"]),
         text=str(stored["text"]),
+        asked=int(stored.get("asked", 0)),
     )
 
 

@@ -141,10 +141,13 @@ class Table:
         words = words_in(self._table_says(pieces))
         self.cost += Cost(judge_words=words)
 
-    def say(self, *seats: str, turns_left: int = 0, view: View | None = None, quotes: int = 1) -> Play:
+    def say(
+        self, *seats: str, turns_left: int = 0, view: View | None = None, quotes: int = 1, replied: bool | None = None
+    ) -> Play:
         """One turn: the seats speak at once, nobody hears the others before; then all of it is on the table.
 
-        Each may quote `quotes` pieces; more are not heard.
+        Each may quote `quotes` pieces; more are not heard. `replied`: does somebody speak after them? Where that is not
+        said, those who have turns left have rivals who do.
         """
         view = self.view if view is None else view
         asked = tuple(
@@ -157,6 +160,7 @@ class Table:
                     side=self.side(seat),
                     view=view,
                     turns_left=turns_left,
+                    replied=turns_left > 0 if replied is None else replied,
                     draw=self.draw(seat, len(self.messages)),
                 ),
             )
@@ -174,10 +178,10 @@ class Table:
         if not all(q.verified for q in kept):
             self.failures.append(f"misquote: {seat}")
         charges = tuple(c._replace(holds=None) for c in said.charges)
-        message = replace(said, speaker=seat, side=self.side(seat), quotes=kept, charges=charges)
+        message = replace(said, speaker=seat, side=self.side(seat), quotes=kept, charges=charges, asked=0)
         self._reads(seat)
         self.messages.append(message)
-        self.cost += Cost(adviser_words=words_in(message))
+        self.cost += Cost(adviser_words=words_in(message), adviser_asks=max(0, said.asked))
 
     def _in_order(self, seat: str, said: Message | None, quotes: int) -> Message:
         """The message without quotes over the limit, charges about nothing, beliefs that are none; each is counted."""
@@ -266,7 +270,14 @@ def plain(said: Message) -> Message:
         for q in said.quotes
     )
     charges = tuple(c._replace(option=_place(c.option), piece=_place(c.piece)) for c in said.charges)
-    return replace(said, quotes=quotes, charges=charges, belief=tuple(numbers(said.belief)), text=str(said.text))
+    return replace(
+        said,
+        quotes=quotes,
+        charges=charges,
+        belief=tuple(numbers(said.belief)),
+        text=str(said.text),
+        asked=max(0, _place(said.asked)),
+    )
 
 
 def numbers(row: Any) -> list[float]:

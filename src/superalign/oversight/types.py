@@ -67,6 +67,8 @@ class Message:
     """What the speaker says it believes, one number an option; empty when it doesn't say."""
     text: str = ""
     """Anything else, in words."""
+    asked: int = 0
+    """Views that the speaker asked the judge about before it spoke: a cost, and never on the table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,8 @@ class Position:
     view: View
     turns_left: int = 0
     """Turns of its own after this one."""
+    replied: bool = False
+    """Will somebody speak after it, whether or not it has a turn left?"""
     draw: int = 0
     """Seed of anything random, a function of item, seat, turn and play."""
 
@@ -107,6 +111,8 @@ class Cost:
     judge_checks: int = 0
     adviser_words: int = 0
     """Words that advisers have said or read to say them."""
+    adviser_asks: int = 0
+    """Views that searching advisers had the judge judge."""
     seconds: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:
@@ -114,6 +120,7 @@ class Cost:
             judge_words=self.judge_words + other.judge_words,
             judge_checks=self.judge_checks + other.judge_checks,
             adviser_words=self.adviser_words + other.adviser_words,
+            adviser_asks=self.adviser_asks + other.adviser_asks,
             seconds=self.seconds + other.seconds,
         )
 

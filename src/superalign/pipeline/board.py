@@ -223,7 +223,8 @@ def _played(
         players=players | {"referee": PieceReferee(truths=field.truths(field.lesson))},
         seed=seed,
     )
-    if config.advise == "trained" and cell.protocol.seats and config.judge != PERSON:
+    argued = cell.protocol.seats and cell.protocol.train is None
+    if config.advise == "trained" and argued and config.judge != PERSON:
         lesson = replace(lesson, players={**lesson.players, **trained_advisers(cell.protocol, lesson, config.budget)})
     trained = lesson.players
     if cell.adapts:

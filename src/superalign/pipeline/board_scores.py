@@ -32,7 +32,12 @@ from superalign.tasks import Page, mutants, pixels, rules, slips, traces
 from superalign.tasks.pixels import same_hand
 
 ADAPTED = ", adapted judge"
-COSTS = {"judge_words": "judge tokens", "judge_checks": "judge checks", "adviser_words": "adviser tokens"}
+COSTS = {
+    "judge_words": "judge tokens",
+    "judge_checks": "judge checks",
+    "adviser_words": "adviser tokens",
+    "adviser_asks": "adviser asks",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from superalign.evidence import holdout
+from superalign.evidence import SuperalignError, holdout
 from superalign.models import LocalModel, load_model
 from superalign.oversight import Lesson, Protocol, case_of
 from superalign.oversight.advisers import PlanAdviser, SearchAdviser, against, train_adviser
@@ -63,7 +63,12 @@ class Field:
 
 
 def judging_model(config: OversightConfig) -> LocalModel:
-    """The model that judges, or, where a person does, the one that advisers search against."""
+    """The model that judges, or, where a person does, the one that advisers search against.
+
+    Raises SuperalignError for a model or a prompt that can't be loaded.
+    """
+    if config.judge.startswith(PROMPT):
+        load_prompt(config.prompt)
     return load_model(config.stand_in if config.judge == PERSON else config.judge.removeprefix(PROMPT))
 
 
@@ -75,7 +80,10 @@ def seated(
     if config.judge.startswith(PROMPT) and field.task != "pixels":
         cases, answers = field.cases(field.lesson), field.lesson.answers.tolist()
         asked = PromptedJudge(model=judge, prompt=load_prompt(config.prompt), name=judge.name)
-        fitted = asked.fitted(cases, answers, quotes=config.budget, seed=seed)
+        try:
+            fitted = asked.fitted(cases, answers, quotes=config.budget, seed=seed)
+        except ValueError as error:  # no prompt fits into its context
+            raise SuperalignError(f"{field.task}, judged by {config.judge}: {error}") from error
         players |= {"judge": fitted} | {seat: against(fitted, players[seat]) for seat in SEARCHERS}
     if config.judge == PERSON:
         journal = config.workspace / "person.jsonl"
@@ -166,6 +174,8 @@ def enter_judge(
     digest, name = hashlib.sha256(text.encode()).hexdigest(), f"{who} of {field.task}, {cell}"
     with desk.ws.ledger.transaction():
         desk.ws.node(kind="model", digest=digest, name=name, meta={"weights": weights})
+        if config.judge == PERSON:
+            desk.ws.base(digest, reason="a person at this terminal, who was fitted to nothing here")
         for source in () if config.judge == PERSON else _sources(desk, field, models):
             desk.ws.use(source, digest, "fit")
     return f"{name}@{digest}"

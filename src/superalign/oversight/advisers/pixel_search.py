@@ -70,8 +70,7 @@ class PixelSearch:
         digits = [_digits(position.case) for position in positions]
         laid = [_laid(position) for position in positions]
         depths = [
-            self.depth if p.turns_left > 0 and len(left) > 1 else 1
-            for p, (_, left) in zip(positions, laid, strict=True)
+            self.depth if p.replied and len(left) > 1 else 1 for p, (_, left) in zip(positions, laid, strict=True)
         ]
         chosen: list[int | None] = [None] * len(positions)
         for place, logits in self._looked([board for board, _ in laid], depths):
@@ -80,8 +79,9 @@ class PixelSearch:
                 np.fill_diagonal(worth, np.inf)
                 worth = worth.min(axis=1)
             chosen[place] = _best(positions[place], laid[place][1], worth)
-        self.asked.extend(len(left) ** depth for (_, left), depth in zip(laid, depths, strict=True))
-        return [said(*row) for row in zip(positions, sides, weights, chosen, strict=True)]
+        asks = [len(left) ** depth for (_, left), depth in zip(laid, depths, strict=True)]
+        self.asked.extend(asks)
+        return [said(*row) for row in zip(positions, sides, weights, chosen, asks, strict=True)]
 
     def against(self, judge: Judge, **dials: Any) -> PixelSearch | SearchAdviser:
         """The same search against another judge of pictures; for other judges or goals one that asks for each view."""

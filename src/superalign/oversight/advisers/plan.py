@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from superalign.oversight.advisers.search import (
     CHUNK,
     after,
+    concerning,
     judged,
     narrowed,
     not_shown,
@@ -25,7 +25,6 @@ from superalign.oversight.advisers.search import (
     sides_of,
     weights_of,
 )
-from superalign.oversight.judges.reader import connected
 from superalign.oversight.types import Adviser, Case, Judge, Message, Position, View
 
 Pieces = tuple[int, ...]
@@ -101,7 +100,7 @@ class PlanAdviser:
             asks = [a + b for a, b in zip(asks, more, strict=True)]
         self.asked.extend(asks)
         pieces = [_first(*each) for each in zip(positions, plans, grown, strict=True)]
-        return [said(*each) for each in zip(positions, sides, weights, pieces, strict=True)]
+        return [said(*each) for each in zip(positions, sides, weights, pieces, asks, strict=True)]
 
     def against(self, judge: Judge, **dials: Any) -> PlanAdviser:
         """The same planner against another judge, `dials` over its own."""
@@ -184,19 +183,6 @@ class PlanAdviser:
         most = min(position.turns_left + 1, len(pieces))
         told = None if start.told is None else side
         return Start(start.shown(best[0]), position.case, min(seats, default=RIVAL), told, side, pieces, most)
-
-
-def concerning(case: Case, pieces: Sequence[int]) -> list[int]:
-    """Of these pieces, those that can matter: of rules, what names connect with the question; else all."""
-    if case.task != "rules":
-        return list(pieces)
-    near = _near(case.question, tuple(piece.texts[0] for piece in case.pieces))
-    return [p for p in pieces if case.pieces[p].texts[0] in near]
-
-
-@lru_cache(maxsize=1024)
-def _near(question: str, lines: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(connected(lines, question))
 
 
 def _best(worth: Mapping[Pieces, float], count: int) -> list[Pieces]:

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 
+from superalign.oversight.advisers.evidence import surest
+from superalign.oversight.judges.reader import connected
 from superalign.oversight.types import Adviser, Case, Charge, Judge, Message, Position, Quote, View
 
 CHUNK = 8192
@@ -30,6 +33,8 @@ class SearchAdviser:
     depth: int = 1
     width: int | None = None
     """Pieces looked at a turn; None: all."""
+    near: bool = False
+    """Looks only at pieces that can matter (`concerning`)."""
     goal: Literal["win", "move"] = "win"
     """`win`: the judge believes in its side; `move`: the judge's belief changes as much as possible, either way."""
     chunk: int = CHUNK
@@ -45,7 +50,7 @@ class SearchAdviser:
         """A quote each; a message without one where all pieces are shown. Ties are broken by the position's draw."""
         sides, weights = sides_of(self.knower, positions), weights_of(self.knower, positions)
         options = [self._candidates(p, s, w) for p, s, w in zip(positions, sides, weights, strict=True)]
-        depth = [2 if self.depth > 1 and p.turns_left > 0 else 1 for p in positions]
+        depth = [2 if self.depth > 1 and p.replied else 1 for p in positions]
         values = self._values([with_quotes(p, (c,)) for p, cs in zip(positions, options, strict=True) for c in cs])
         out, at = [], 0
         for position, side, weight, candidates, deep in zip(positions, sides, weights, options, depth, strict=True):
@@ -60,7 +65,7 @@ class SearchAdviser:
                 asks += len(candidates) * (len(candidates) - 1)
             self.asked.append(asks)
             piece = best_of(position, candidates, worth)
-            out.append(said(position, side, weight if candidates else None, piece))
+            out.append(said(position, side, weight if candidates else None, piece, asks))
         return out
 
     def against(self, judge: Judge, **dials: Any) -> SearchAdviser:
@@ -68,7 +73,8 @@ class SearchAdviser:
         return replace(self, judge=judge, **{"asked": [], **dials})
 
     def _candidates(self, position: Position, side: int, weight: np.ndarray | None) -> list[int]:
-        return narrowed(position, not_shown(position), side, weight if self.goal == "win" else None, self.width)
+        left = concerning(position.case, not_shown(position)) if self.near else not_shown(position)
+        return narrowed(position, left, side, weight if self.goal == "win" else None, self.width)
 
     def _values(self, views: Sequence[View]) -> np.ndarray:
         return judged(self.judge, views, self.chunk)
@@ -110,8 +116,9 @@ def judged(judge: Judge, views: Sequence[View], chunk: int = CHUNK) -> np.ndarra
 
 def sides_of(knower: Adviser, positions: Sequence[Position]) -> list[int]:
     """The side each argues for: the assigned one, or what its knower believes."""
-    free = [p.case for p in positions if p.side is None]
-    own = iter(knower.knows(free).argmax(axis=1).tolist() if free else [])
+    free = [p for p in positions if p.side is None]
+    rows: Sequence[Any] = list(knower.knows([p.case for p in free])) if free else []
+    own = iter([surest(row, p.draw) for row, p in zip(rows, free, strict=True)])
     return [next(own) if p.side is None else p.side for p in positions]
 
 
@@ -127,12 +134,26 @@ def not_shown(position: Position) -> list[int]:
     return [i for i in range(len(position.case.pieces)) if i not in known]
 
 
+def concerning(case: Case, pieces: Sequence[int]) -> list[int]:
+    """Of these pieces, those that can matter: of rules, what names connect with the question; else all."""
+    if case.task != "rules":
+        return list(pieces)
+    near = _near(case.question, tuple(piece.texts[0] for piece in case.pieces))
+    return [p for p in pieces if case.pieces[p].texts[0] in near]
+
+
+@lru_cache(maxsize=1024)
+def _near(question: str, lines: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(connected(lines, question))
+
+
 def narrowed(position: Position, left: list[int], side: int, weight: np.ndarray | None, width: int | None) -> list[int]:
     """Up to `width` of these pieces: those that speak most for the side, or, without weights, at random by the draw."""
     if width is None or len(left) <= width:
         return left
     if weight is not None:
-        return sorted(left, key=lambda i: (-weight[i] if side == 0 else weight[i], i))[:width]
+        speaks = _speaks(weight, side)
+        return sorted(left, key=lambda i: (-speaks[i], i))[:width]
     return [int(piece) for piece in np.random.default_rng(position.draw).permutation(left)[:width]]
 
 
@@ -145,8 +166,14 @@ def best_of(position: Position, candidates: Sequence[int], worth: np.ndarray) ->
     return candidates[int(np.random.default_rng(position.draw).choice(best))]
 
 
-def said(position: Position, side: int, weight: np.ndarray | None, piece: int | None) -> Message:
+def said(position: Position, side: int, weight: np.ndarray | None, piece: int | None, asked: int = 0) -> Message:
     """A message that quotes the piece, if any, and charges the other side where most weighs against it."""
-    heaviest = () if weight is None else (Charge(1 - side, int((weight if side == 0 else -weight).argmax())),)
+    heaviest = () if weight is None else (Charge(1 - side, int(_speaks(weight, side).argmax())),)
     quotes = () if piece is None else (Quote(piece, position.case.pieces[piece].texts),)
-    return Message(speaker=position.seat, quotes=quotes, charges=heaviest)
+    return Message(speaker=position.seat, quotes=quotes, charges=heaviest, asked=asked)
+
+
+def _speaks(weight: np.ndarray, side: int) -> np.ndarray:
+    """(pieces,): how much each speaks for a side; what is no number speaks for none."""
+    speaks: np.ndarray = np.nan_to_num(weight if side == 0 else -weight, nan=-np.inf)
+    return speaks

@@ -17,8 +17,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from superalign.oversight.advisers.plan import PlanAdviser, concerning
-from superalign.oversight.advisers.search import judged, not_shown, said, sides_of, weights_of
+from superalign.oversight.advisers.plan import PlanAdviser
+from superalign.oversight.advisers.search import concerning, judged, not_shown, said, sides_of, weights_of
 from superalign.oversight.play import play
 from superalign.oversight.table import Protocol
 from superalign.oversight.types import Adviser, Case, Episode, Judge, Message, Position, View

@@ -42,7 +42,7 @@ def double_consultancy(*, turns: int = QUOTES // 2) -> Protocol:
         heard = dict.fromkeys(("a", "b"), table.view)
         for turn in range(turns):
             for seat in heard:
-                yield from table.say(seat, turns_left=turns - turn - 1, view=heard[seat])
+                yield from table.say(seat, turns_left=turns - turn - 1, view=heard[seat], replied=False)
                 heard[seat] = table.view_by(seat)
         found = []
         for view in heard.values():
@@ -64,7 +64,7 @@ def _talk(turns: int) -> Callable[[Table], Play]:
         belief = None
         for turn in range(turns):
             left = turns - turn - 1
-            yield from table.say("adviser", turns_left=left)
+            yield from table.say("adviser", turns_left=left, replied=False)
             belief = yield from table.believe(measured=left > 0)
         return belief
 

@@ -31,7 +31,7 @@ def debate(*, turns: int = QUOTES // 2, simultaneous: bool = True, short: bool =
             if simultaneous:
                 yield from table.say(*SEATS, turns_left=left)
             else:
-                yield from table.say("a", turns_left=left + 1)
+                yield from table.say("a", turns_left=left, replied=True)
                 yield from table.say("b", turns_left=left)
             belief = yield from table.believe(measured=left > 0)
         return belief

@@ -46,7 +46,7 @@ def _rules(turns: int) -> Callable[[Table], Play]:
         table.messages.append(Message(speaker="adviser", belief=known))
         price = yield from table.believe()
         for turn in range(turns):
-            yield from table.say("adversary", turns_left=turns - turn - 1)
+            yield from table.say("adversary", turns_left=turns - turn - 1, replied=False)
             before, price = price, (yield from table.believe())
             if before and price and max(abs(a - b) for a, b in zip(before, price, strict=True)) < STILL:
                 break
