@@ -102,6 +102,20 @@ def test_a_prompt_that_there_is_not_is_named(tmp_path):
     assert not (tmp_path / "ws").exists()
 
 
+def test_a_judge_that_is_down_is_no_accuracy(tmp_path, monkeypatch):
+    """Judge outage scored as accuracy: nothing is stored, and the cells before it stay."""
+    answering(monkeypatch, lambda count: "50" if count <= 12 else "skip")
+    own = config(tmp_path, judge="person", protocols=("debate",))
+    with pytest.raises(SuperalignError, match=r"traces, ensemble: no verdict in 12 of 12 plays \(.*they are not kept"):
+        play_board(own)
+    with Workspace.open(own.workspace, create=False, write=False) as ws:
+        stages = {e.body["stage"] for e in ws.ledger.events("stage")}
+    assert {name for name in stages if name.startswith("traces: ")} == {
+        "traces: unaided, seed 0",
+        "traces: deference, seed 0",
+    }
+
+
 @pytest.mark.parametrize(("advise", "kind"), [("search", SearchAdviser), ("plan", PlanAdviser)])
 def test_advisers_argue_as_asked(tmp_path, monkeypatch, advise, kind):
     seated, found = board_seats.seated, []

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
@@ -37,6 +38,9 @@ from superalign.pipeline.board_seats import Field, enter_judge, fingerprint, jud
 from superalign.pipeline.desk import Desk, register
 from superalign.pipeline.pages import open_page, screened, words_of
 from superalign.pipeline.seats import adapted_players
+
+MOST_SILENT = 0.5
+"""Share of a cell's plays in which a judge may fail."""
 
 
 def play_board(config: OversightConfig, *, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
@@ -207,6 +211,18 @@ def _all_played(
     return done
 
 
+def _judged_enough(task: str, name: str, episodes: Sequence[Mapping[str, Any]]) -> None:
+    """Raises SuperalignError where the judge failed in most plays: that is an outage, and no accuracy."""
+    silent = [e for e in episodes if e["belief"] is None]
+    if len(silent) > MOST_SILENT * len(episodes):
+        kinds = Counter(kind for e in silent for kind in e["failures"]).most_common(2)
+        raise SuperalignError(
+            f"{task}, {name}: no verdict in {len(silent)} of {len(episodes)} plays ("
+            + ", ".join(f"{kind}: {count}" for kind, count in kinds)
+            + "); they are not kept. Mend the judge, or seat another, and run this again: finished cells stay"
+        )
+
+
 def _played(
     desk: Desk,
     cell: Cell,
@@ -233,6 +249,7 @@ def _played(
         trained = cell.protocol.train(lesson)
     players = {**players, **trained, "referee": players.get("referee")}
     episodes = [packed_episode(e) for e in play(cell.protocol, field.cases(field.test), players, seed=seed)]
+    _judged_enough(field.task, cell.name, episodes)
     digest = desk.ws.store.put_json({"protocol": cell.name, "task": field.task, "seed": seed, "episodes": episodes})
     subject = enter_judge(desk, cell.name, field, config, fingerprint(players), models)
     return {"episodes": digest, "subject": subject}
