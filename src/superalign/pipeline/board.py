@@ -233,6 +233,18 @@ def _played(
     models: tuple[LocalModel, ...],
 ) -> dict[str, str]:
     """Play a cell and store its episodes; its judge is entered as fitted from the models and the lesson's truths."""
+    players = at_the_table(desk, cell, field, config, players, seed)
+    episodes = [packed_episode(e) for e in play(cell.protocol, field.cases(field.test), players, seed=seed)]
+    _judged_enough(field.task, cell.name, episodes)
+    digest = desk.ws.store.put_json({"protocol": cell.name, "task": field.task, "seed": seed, "episodes": episodes})
+    subject = enter_judge(desk, cell.name, field, config, fingerprint(players), models)
+    return {"episodes": digest, "subject": subject}
+
+
+def at_the_table(
+    desk: Desk, cell: Cell, field: Field, config: OversightConfig, players: dict[str, Any], seed: int
+) -> dict[str, Any]:
+    """The players of one cell: whoever is trained for its protocol, or adapted to it, in their seats."""
     lesson = Lesson(
         cases=field.cases(field.lesson)[: desk.sizes.games],
         answers=field.lesson.answers[: desk.sizes.games].tolist(),
@@ -247,9 +259,4 @@ def _played(
         trained = adapted_players(cell.protocol, lesson)
     elif cell.protocol.train is not None:
         trained = cell.protocol.train(lesson)
-    players = {**players, **trained, "referee": players.get("referee")}
-    episodes = [packed_episode(e) for e in play(cell.protocol, field.cases(field.test), players, seed=seed)]
-    _judged_enough(field.task, cell.name, episodes)
-    digest = desk.ws.store.put_json({"protocol": cell.name, "task": field.task, "seed": seed, "episodes": episodes})
-    subject = enter_judge(desk, cell.name, field, config, fingerprint(players), models)
-    return {"episodes": digest, "subject": subject}
+    return {**players, **trained, "referee": players.get("referee")}

@@ -15,6 +15,7 @@ from typing import Any
 
 from superalign.engine import run_parallel
 from superalign.evidence import Finding, SuperalignError, Workspace
+from superalign.pipeline.board_recount import boards_of
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.recount import Subject, aliases_of, planted_rows, the_subject
 from superalign.pipeline.stored import MALFORMED, Run, Stored, runs_of
@@ -29,7 +30,7 @@ _DO = "these weights do not say this: ask who ran the evaluation, and on what ma
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rerun:
-    """How many stages were asked again, the largest difference of any answer, and what disagrees."""
+    """How many stages were asked, and cells of boards played, again, the largest difference of any answer, and what disagrees."""
 
     asked: int
     largest: float
@@ -46,6 +47,8 @@ def rerun(
     """
     from safetensors import SafetensorError
 
+    from superalign.pipeline.board_rerun import UNLIKE, play_boards_again
+
     asked, largest, findings = 0, 0.0, []
     with Workspace.open(path, create=False, write=False) as ws:
         runs, _ = runs_of(ws)  # what is wrong with others is said by V2
@@ -60,6 +63,18 @@ def rerun(
                         findings.append(Finding(seq=run.event.seq, what=what, where=stage, do=_DO))
             except (*MALFORMED, RuntimeError, SafetensorError) as error:
                 findings.append(run.unfit("the evaluation can't be run again from what is stored", error))
+        for board in boards_of(ws)[0]:
+            try:
+                for cell in play_boards_again(board, ws, say=say):
+                    asked, largest = asked + 1, max(largest, cell.largest)
+                    if cell.unlike > UNLIKE * cell.episodes:
+                        what = f"played again, {cell.unlike} of {cell.episodes} plays of {cell.stage!r} end otherwise"
+                        findings.append(Finding(seq=board.event.seq, what=what, where=cell.stage, do=_DO))
+            except (*MALFORMED, RuntimeError, SafetensorError) as error:
+                what = f"this leaderboard can't be played again ({error!s:.200})"
+                do = "rely on level 2 for it, which plays every episode again from recorded answers"
+                where = f"event {board.event.seq}"
+                findings.append(Finding(seq=board.event.seq, what=what, where=where, do=do))
     return Rerun(asked=asked, largest=largest, findings=tuple(findings))
 
 

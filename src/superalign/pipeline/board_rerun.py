@@ -1,0 +1,103 @@
+"""V3 of leaderboards: every cell played again by the same players, and its episodes compared with the stored ones.
+
+Nets come from the store; the few weights that are fitted on the lesson are fitted again. Last digits differ between
+machines, and now and then one of them decides what an adviser quotes: a cell is alike when all but `UNLIKE` of its
+episodes end in the same verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from superalign.evidence import SuperalignError, Workspace
+from superalign.oversight import play
+from superalign.pipeline.board import at_the_table
+from superalign.pipeline.board_config import PERSON, PROMPT
+from superalign.pipeline.board_curves import budget_cells
+from superalign.pipeline.board_recount import Board
+from superalign.pipeline.board_scores import Cell, cells_of, chosen_protocols, packed_episode, page_of
+from superalign.pipeline.board_seats import Field, judging_model, seated
+from superalign.pipeline.pages import open_page, screened
+from superalign.pipeline.stored import Stored
+from superalign.pipeline.tally import Tally
+
+TOLERANCE = 1e-3
+"""Absolute, on beliefs."""
+UNLIKE = 0.02
+"""Share of a cell's episodes that may end otherwise."""
+
+
+class PlayedAgain(NamedTuple):
+    """One cell, played again."""
+
+    stage: str
+    episodes: int
+    unlike: int
+    largest: float
+    """Largest difference of a verdict among the episodes that are alike."""
+
+
+def play_boards_again(board: Board, ws: Workspace, *, say: Callable[[str], None]) -> Iterator[PlayedAgain]:
+    """All cells of a board that were scored. Raises SuperalignError where a person judged, or models are not known."""
+    from superalign.models import load_model
+
+    config = board.config
+    if config.judge == PERSON:
+        raise SuperalignError("a person judged: nobody is asked again")
+    for address in (config.judge.removeprefix(PROMPT), config.advisers):
+        if not address.startswith("family:"):
+            raise SuperalignError(f"{address!r:.80} is an address that no ledger can give: such boards end at level 2")
+    models = judging_model(config), load_model(config.advisers)
+    chosen, done = chosen_protocols(config), Stored(ws, board)
+    for task in config.tasks:
+        if done(f"{task}, measured") is None:
+            continue
+        field = _field(board, ws, task)
+        rounds = [(config, cells_of(task, chosen))]
+        rounds += [(replace(config, budget=b), budget_cells(task, b, chosen)) for b in config.curve]
+        for at, cells in rounds if done(f"{task}, curve") is not None else rounds[:1]:
+            for seed in range(config.seed, config.seed + config.seeds):
+                players = seated(board.desk(ws), field, at, *models, seed)
+                for cell in cells:
+                    stage = f"{task}: {cell.name}, seed {seed}"
+                    say(stage)
+                    stored = ws.store.get_json(done(stage)["episodes"])["episodes"]
+                    again = _again(board, ws, cell, field, at, players, seed)
+                    yield PlayedAgain(stage, len(stored), *compared(stored, again))
+
+
+def _field(board: Board, ws: Workspace, task: str) -> Field:
+    kept = board.desk(Tally(ws))
+    lesson = screened(board.desk(ws), page_of(task, "train", board.sizes))
+    return Field(
+        task=task, lesson=open_page(kept, lesson), test=open_page(kept, page_of(task, "validation", board.sizes))
+    )
+
+
+def _again(
+    board: Board, ws: Workspace, cell: Cell, field: Field, config: Any, players: dict[str, Any], seed: int
+) -> list[dict[str, Any]]:
+    table = at_the_table(board.desk(ws), cell, field, config, players, seed)
+    return [packed_episode(e) for e in play(cell.protocol, field.cases(field.test), table, seed=seed)]
+
+
+def compared(stored: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]]) -> tuple[int, float]:
+    """How many episodes end otherwise, and how far the verdicts of the others lie apart at most.
+
+    >>> compared([{"item": "x", "sides": [], "belief": [0.5, 0.5]}], [{"item": "x", "sides": [], "belief": [0.9, 0.1]}])
+    (1, 0.0)
+    """
+    known = {(e["item"], tuple(e["sides"])): e["belief"] for e in again}
+    unlike, largest = max(0, len(again) - len(stored)), 0.0
+    for e in stored:
+        gap = _gap(e["belief"], known.get((e["item"], tuple(e["sides"])), ()))
+        unlike, largest = (unlike + 1, largest) if gap > TOLERANCE else (unlike, max(largest, gap))
+    return unlike, largest
+
+
+def _gap(a: Any, b: Any) -> float:
+    if a is None or b is None:
+        return 0.0 if a is b else float("inf")
+    return max(abs(x - y) for x, y in zip(a, b, strict=True)) if len(a) == len(b) else float("inf")
