@@ -30,7 +30,7 @@ _DO = "these weights do not say this: ask who ran the evaluation, and on what ma
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rerun:
-    """How many stages were asked, and cells of boards played, again, the largest difference of any answer, and what disagrees."""
+    """How many stages were asked again, and cells played, the largest difference of any answer, and what disagrees."""
 
     asked: int
     largest: float
