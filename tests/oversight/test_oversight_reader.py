@@ -144,9 +144,12 @@ def test_a_view_is_read_alike_alone_and_among_others_and_once(
     rng = np.random.default_rng(1)
     views = [shown_at_random(case, int(rng.integers(20)), rng) for case in cases for _ in range(5)]
     told = blank.beliefs(views)
-    assert np.array_equal(np.concatenate([blank.beliefs([view]) for view in views]), told)
-    assert np.array_equal(blank.beliefs(views[::-1])[::-1], told)
+    fresh, other = dataclasses.replace(blank), dataclasses.replace(blank)
+    assert np.array_equal(np.concatenate([fresh.beliefs([view]) for view in views]), told)
+    assert np.array_equal(other.beliefs(views[::-1])[::-1], told)
+    assert not dataclasses.replace(blank).remembered, "another judge remembers nothing of what this one read"
     counts: list[int] = []
+    blank = dataclasses.replace(blank)
     one = reader.read
     monkeypatch.setattr(reader, "read", lambda *text: counts.append(1) or one(*text))
     assert np.array_equal(blank.beliefs([*views, *views]), np.concatenate([told, told]))

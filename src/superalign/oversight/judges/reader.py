@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -134,6 +134,8 @@ class ReaderJudge:
     """The most lines it was shown in training, but for those that were all that concerns the question."""
     seed: int
     steps: int
+    remembered: dict[tuple[str, tuple[str, ...]], np.ndarray] = field(init=False, default_factory=dict, repr=False)
+    """Question and lines → belief, of all that it has read."""
 
     @property
     def name(self) -> str:
@@ -166,10 +168,10 @@ class ReaderJudge:
         return self._beliefs([(case.question, _lines(piece.texts for piece in case.pieces)) for case in cases])
 
     def _beliefs(self, texts: Sequence[tuple[str, tuple[str, ...]]]) -> np.ndarray:
-        """Each text is read once, however often it is asked about."""
-        order = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        found = self.probabilities([read(*text) for text in order])
-        return found[[order[text] for text in texts]]
+        """Each text is read once, however often it is asked about: planners come back to the same sets every turn."""
+        new = [text for text in dict.fromkeys(texts) if text not in self.remembered]
+        self.remembered.update(zip(new, self.probabilities([read(*text) for text in new]), strict=True))
+        return np.array([self.remembered[text] for text in texts]).reshape(-1, 2)
 
     def probabilities(self, reads: Sequence[Read]) -> np.ndarray:
         """(reads, 2). Raises ValueError where the weights are broken, rather than return NaN."""
