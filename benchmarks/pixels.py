@@ -98,8 +98,8 @@ def asked(page: Page, n: int) -> Asked:
 
 def lessons(n: int) -> Asked:
     """Pairs of the train forms that no judge here was trained on."""
-    page = pixels(split="train", view="pair")
-    return asked(replace(page, items=tuple(item for item in page.items if item.cluster in unseen_forms())), n)
+    page, unseen = pixels(split="train", view="pair"), unseen_forms()
+    return asked(replace(page, items=tuple(item for item in page.items if item.cluster in unseen)), n)
 
 
 def trained(config: Config, count: int, seed: int, say: Say) -> PixelJudge:

@@ -41,7 +41,7 @@ from superalign.tasks import pixels
 
 READS = 6
 """Lines that a reader of rules is shown at most in training."""
-BEAM = 6
+BEAM = 3
 """Sets of quotes that a planner grows further."""
 
 
