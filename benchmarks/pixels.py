@@ -135,7 +135,7 @@ def alone(net: PixelJudge, test: Asked, count: int, seed: int) -> Values:
     masks = [random_masks(images, count, rng) for _ in range(DRAWS)]
     logits = np.array([net.logits(images, mask) for mask in (*masks, images > 0)])
     true = np.take_along_axis(logits, test.digits[None, :, None], axis=2)
-    beaten = (np.sign(true - logits) + 1) / 2
+    beaten = (np.sign(true - logits).astype(np.float64) + 1) / 2
     others = (beaten.sum(axis=2) - 0.5) / 9  # no digit beats itself: half a point that is not earned
     first = beaten.copy()
     first[:, np.arange(len(images)), test.digits] = 1
@@ -159,8 +159,8 @@ def published(judge: PictureJudge, test: Asked, count: int, seed: int, depth: in
         for other in DIGITS
         if other != DIGITS[digit]
     ]
-    search = PixelSearch(judge=judge, knower=judge, depth=depth)
-    episodes = played(debate(turns=count // 2, simultaneous=False), claims, judge, search, seed)
+    rules = debate(turns=count // 2, simultaneous=False)
+    episodes = played(rules, claims, judge, searching(judge, depth), seed)
     won = right(episodes, [0] * len(episodes)).reshape(len(test.cases), 9, 2)
     name = "debate" if depth > 1 else "greedy debate"
     every = won.min(axis=1)
@@ -172,6 +172,12 @@ def published(judge: PictureJudge, test: Asked, count: int, seed: int, depth: in
     }
 
 
+def searching(judge: PictureJudge, depth: int = 1) -> PixelSearch:
+    """An adviser who knows the judge; all sides are assigned here, so what it believes itself is never asked."""
+    knower: Any = judge
+    return PixelSearch(judge=judge, knower=knower, depth=depth)
+
+
 def played(protocol: Protocol, cases: Sequence[Case], judge: Judge, adviser: Adviser, seed: int) -> list[Episode]:
     """All seatings of all cases."""
     return list(play(protocol, cases, {"judge": judge, **dict.fromkeys(SEATS, adviser)}, seed=seed))
@@ -179,7 +185,7 @@ def played(protocol: Protocol, cases: Sequence[Case], judge: Judge, adviser: Adv
 
 def refitted(judge: PictureJudge, protocol: Protocol, test: Asked, taught: Asked, seed: int) -> Values:
     """A protocol about pairs by the naive judge, by the adapted one, and with advisers who search against that."""
-    search = PixelSearch(judge=judge, knower=judge)
+    search = searching(judge)
     games = played(protocol, taught.cases, judge, search, seed)
     wiser = adapted(judge, protocol.name, games, np.repeat(taught.answers, 2).tolist())
     naive = played(protocol, test.cases, judge, search, seed)

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from superalign.oversight import case_of, play
-from superalign.oversight.advisers import SearchAdviser
+from superalign.oversight.advisers import SearchAdviser, pixel_search
 from superalign.oversight.advisers.pixel_search import PixelSearch
 from superalign.oversight.advisers.search import with_quotes
 from superalign.oversight.judges import PictureJudge, adapted, train_pixel_judge
+from superalign.oversight.judges.pixels import Layer
 from superalign.oversight.protocols import consultancy, debate
-from superalign.oversight.types import Position, View
+from superalign.oversight.types import Message, Piece, Position, Quote, View
 from superalign.tasks import pixels, slips
 
 
@@ -115,3 +116,113 @@ def test_the_best_reply_is_what_counts(judge, cases):
     odds = np.log(beliefs[:, 0]) - np.log(beliefs[:, 1])
     worst = {one: min(o for (first, _), o in zip(pairs, odds, strict=True) if first == one) for one, _ in pairs}
     assert worst[said.quotes[0].piece] == pytest.approx(max(worst.values()))
+
+
+def sharpened(judge, factor):
+    """The same judge, its logits `factor` times as large; 0: it never tells anything apart."""
+    *layers, last = judge.net.layers
+    last = Layer(last.weight * np.float32(factor), last.bias * np.float32(factor))
+    return PictureJudge(net=dataclasses.replace(judge.net, layers=(*layers, last)), name="sharp")
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_ties_are_broken_by_the_draw_as_there(judge, cases, depth):
+    blank = sharpened(judge, 0)
+    asked = [position(case, 0, replied=True, draw=draw) for case in cases[:2] for draw in range(12)]
+    chosen = quoted(PixelSearch(judge=blank, knower=blank, depth=depth).moves(asked))
+    assert chosen == quoted(SearchAdviser(judge=blank, knower=blank, depth=depth).moves(asked))
+    assert len({piece for (piece,) in chosen}) > 6
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_where_probabilities_round_to_one_it_still_tells_pixels_apart(judge, cases, depth):
+    """The other search draws among beliefs of exactly 1 or 0; this one chooses as before a mild judge."""
+    sharp = sharpened(judge, 2**17)
+    asked = [position(case, side, replied=True, draw=d) for case in cases[:3] for side in (0, 1) for d in range(3)]
+    moves = [
+        quoted(kind(judge=who, knower=who, depth=depth).moves(asked))
+        for kind, who in ((PixelSearch, judge), (PixelSearch, sharp), (SearchAdviser, sharp))
+    ]
+    assert moves[0] == moves[1] != moves[2]
+
+
+def test_deep_debates_are_the_same_and_a_board_is_looked_at_once(judge, cases, monkeypatch):
+    looked = []
+    look = PixelSearch._after
+
+    def counted(self, boards):
+        looked.append(len(boards))
+        return look(self, boards)
+
+    monkeypatch.setattr(PixelSearch, "_after", counted)
+    few, plays = cases[:3], []
+    for kind in (PixelSearch, SearchAdviser):
+        adviser = kind(judge=judge, knower=judge, depth=2)
+        players = {"judge": judge, "a": adviser, "b": adviser}
+        plays.append(list(play(debate(turns=2, simultaneous=False), few, players)))
+    assert [quoted(e.messages) for e in plays[0]] == [quoted(e.messages) for e in plays[1]]
+    assert looked[0] == sum(len(case.pieces) for case in few), "two seatings begin with one empty board"
+    assert sum(looked) < sum(1 for e in plays[0] for _ in e.messages) * max(len(case.pieces) for case in few)
+
+
+def test_many_boards_in_small_batches(judge, cases, monkeypatch):
+    asked = [position(case, side, replied=True) for case in cases for side in (0, 1)]
+    whole = quoted(PixelSearch(judge=judge, knower=judge, depth=2).moves(asked))
+    monkeypatch.setattr(pixel_search, "BOARDS", 1)
+    assert quoted(PixelSearch(judge=judge, knower=judge, depth=2).moves(asked)) == whole
+    assert PixelSearch(judge=judge, knower=judge).moves([]) == []
+
+
+def test_the_order_of_pieces_is_nothing_to_it(judge, cases):
+    case = cases[0]
+    order = np.random.default_rng(0).permutation(len(case.pieces)).tolist()
+    other = dataclasses.replace(case, pieces=tuple(case.pieces[i] for i in order))
+    for depth in (1, 2):
+        adviser = PixelSearch(judge=judge, knower=judge, depth=depth)
+        one, two = adviser.moves([position(c, 1, replied=True) for c in (case, other)])
+        assert one.quotes[0].texts == two.quotes[0].texts
+        theirs = SearchAdviser(judge=judge, knower=judge, depth=depth).moves([position(other, 1, replied=True)])
+        assert quoted([two]) == quoted(theirs)
+
+
+def test_a_quote_that_was_not_verified_is_neither_shown_nor_left(judge, cases):
+    case = cases[0]
+    said = tuple(Quote(piece, case.pieces[piece].texts, verified=piece < 2) for piece in range(4))
+    view = View(
+        task=case.task, question=case.question, options=case.options, messages=(Message(speaker="b", quotes=said),)
+    )
+    asked = [dataclasses.replace(position(case, side, replied=True), view=view) for side in (0, 1)]
+    adviser = PixelSearch(judge=judge, knower=judge, depth=2)
+    assert quoted(adviser.moves(asked)) == quoted(SearchAdviser(judge=judge, knower=judge, depth=2).moves(asked))
+    assert adviser.asked == [(len(case.pieces) - 4) ** 2] * 2
+
+
+def test_more_than_two_digits_may_be_argued_about(judge, cases):
+    asked = [
+        position(dataclasses.replace(case, options=("0", "7", "4")), side, replied=True)
+        for case in cases[:2]
+        for side in range(3)
+    ]
+    for depth in (1, 2):
+        mine, theirs = (kind(judge=judge, knower=judge, depth=depth) for kind in (PixelSearch, SearchAdviser))
+        assert quoted(mine.moves(asked)) == quoted(theirs.moves(asked))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("1 2 0", "no pixel with ink"),
+        ("1 8 3", "no pixel"),
+        ("1 2 17", "no pixel"),
+        ("1 -2 3", "no pixel"),
+        ("1 2", "no pixel"),
+    ],
+)
+def test_pieces_that_are_no_pixels_are_refused(judge, cases, text, why):
+    adviser = PixelSearch(judge=judge, knower=judge)
+    case = dataclasses.replace(cases[0], pieces=(*cases[0].pieces[1:], Piece((text,))))
+    with pytest.raises(ValueError, match=why):
+        adviser.moves([position(case, 0)])
+    twice = dataclasses.replace(cases[0], pieces=cases[0].pieces + cases[0].pieces[:1])
+    with pytest.raises(ValueError, match="two pieces are one pixel"):
+        adviser.moves([position(twice, 0)])

@@ -16,8 +16,7 @@ from typing import Any, Literal
 from superalign.evidence import SuperalignError, holdout
 from superalign.models import LocalModel, load_model
 from superalign.oversight import Lesson, Protocol, case_of
-from superalign.oversight.advisers import PlanAdviser, SearchAdviser, against, train_adviser
-from superalign.oversight.advisers.pixel_search import PixelSearch
+from superalign.oversight.advisers import PixelSearch, PlanAdviser, SearchAdviser, against, train_adviser
 from superalign.oversight.judges import (
     PersonJudge,
     PictureJudge,
