@@ -40,7 +40,7 @@ from superalign.tasks import pixels
 
 READS = 6
 """Lines that a reader of rules is shown at most in training."""
-BEAM = 3
+BEAM = 6
 """Sets of quotes that a planner grows further."""
 
 
