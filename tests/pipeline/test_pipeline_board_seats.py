@@ -9,6 +9,7 @@ from superalign.cli import main
 from superalign.evidence import SuperalignError, Workspace, verify
 from superalign.oversight.advisers import PlanAdviser, SearchAdviser, TrainedAdviser
 from superalign.oversight.judges import PersonJudge, Stopped
+from superalign.oversight.referee import ExecutingReferee
 from superalign.pipeline import board as board_module
 from superalign.pipeline import board_seats
 from superalign.pipeline.board import play_board
@@ -145,6 +146,21 @@ def test_trained_advisers_are_trained_in_the_protocol_that_they_play(tmp_path, m
     assert {name for name, _ in made} == {"debate", "consultancy"}
     assert verify(own.workspace).ok
     assert recount(own.workspace).findings == ()
+
+
+def test_claims_about_faults_are_checked_by_running_a_test(tmp_path, monkeypatch):
+    asked, holds = [], ExecutingReferee.holds
+
+    def counted(self, case, charge):
+        asked.append((self.split, holds(self, case, charge)))
+        return asked[-1][1]
+
+    monkeypatch.setattr(ExecutingReferee, "holds", counted)
+    play_board(config(tmp_path, tasks=("mutants",), protocols=("critique",), checks="executed"))
+    stored = recount(tmp_path / "ws")
+    assert len(asked) == 12
+    assert {split for split, _ in asked} == {"validation"}
+    assert stored.findings == (), "what was executed is what the stored verdicts say"
 
 
 def test_a_net_is_trained_once_and_taken_from_the_store(tmp_path, monkeypatch):

@@ -21,7 +21,6 @@ from superalign.evidence import Finding, SuperalignError, Workspace, holdout
 from superalign.models import LocalModel, load_model
 from superalign.oversight import Lesson, Protocol, play
 from superalign.oversight.identity import rules_digest
-from superalign.oversight.referee import PieceReferee
 from superalign.pipeline.board_config import PERSON, PRIMARY, SETTINGS, OversightConfig, board_sizes, settled
 from superalign.pipeline.board_curves import budget_cells, cells_in_all, score_curve
 from superalign.pipeline.board_recount import boards_of
@@ -34,7 +33,15 @@ from superalign.pipeline.board_scores import (
     page_of,
     score_task,
 )
-from superalign.pipeline.board_seats import Field, enter_judge, fingerprint, judging_model, seated, trained_advisers
+from superalign.pipeline.board_seats import (
+    Field,
+    enter_judge,
+    fingerprint,
+    judging_model,
+    referee_of,
+    seated,
+    trained_advisers,
+)
 from superalign.pipeline.desk import Desk, register
 from superalign.pipeline.pages import open_page, screened, words_of
 from superalign.pipeline.seats import adapted_players
@@ -248,7 +255,7 @@ def at_the_table(
     lesson = Lesson(
         cases=field.cases(field.lesson)[: desk.sizes.games],
         answers=field.lesson.answers[: desk.sizes.games].tolist(),
-        players=players | {"referee": PieceReferee(truths=field.truths(field.lesson))},
+        players=players | {"referee": referee_of(field, field.lesson, config)},
         seed=seed,
     )
     argued = cell.protocol.seats and cell.protocol.train is None

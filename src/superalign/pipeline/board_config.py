@@ -37,6 +37,8 @@ class OversightConfig:
     advise: Literal["usual", "search", "plan", "trained"] = field(default="usual", metadata={"added": True})
     """How advisers argue: `search` quote by quote against the judge, `plan` whole sets of quotes, or as a policy that
     was `trained` against it and asks it nothing. `usual`: plans for rules, where no single quote tells, else search."""
+    checks: Literal["stored", "executed"] = field(default="stored", metadata={"added": True})
+    """How a claim about `mutants` is checked: by the stored verdict, or by running the test anew in the sandbox."""
     prompt: str = field(default="verdict", metadata={"added": True})
     """What a prompted judge is asked: verdict, short, or a file of your own (.md)."""
     stand_in: str = field(default="family:xs", metadata={"added": True})

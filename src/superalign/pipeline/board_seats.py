@@ -29,7 +29,7 @@ from superalign.oversight.judges import (
 )
 from superalign.oversight.prompts import load_prompt
 from superalign.oversight.protocols import consultancy
-from superalign.oversight.referee import PieceReferee
+from superalign.oversight.referee import ExecutingReferee, PieceReferee
 from superalign.oversight.types import Case
 from superalign.pipeline.board_config import PERSON, PROMPT, OversightConfig
 from superalign.pipeline.board_scores import unseen_forms
@@ -106,7 +106,7 @@ def _players(
         planner = PlanAdviser(judge=reader, knower=scholar, beam=BEAM)
         return {"judge": reader, **dict.fromkeys(SEARCHERS, planner if plans else search)}
     cases, answers = field.cases(field.lesson), field.lesson.answers.tolist()
-    referee = PieceReferee(truths=field.truths(field.test))
+    referee = referee_of(field, field.test, config)
     players = text_players(judge, adviser, cases, answers, budget=config.budget, seed=seed, referee=referee)
     test = field.cases(field.test)
     players["judge"].prime((*cases[: desk.sizes.games], *test), config.budget)
@@ -116,6 +116,13 @@ def _players(
         planner = PlanAdviser(judge=players["judge"], knower=players["critic"], beam=BEAM, width=2 * config.budget)
         players |= dict.fromkeys(SEARCHERS, planner)
     return players
+
+
+def referee_of(field: Field, which: Opened, config: OversightConfig) -> PieceReferee | ExecutingReferee:
+    """Who checks claims about a page."""
+    if config.checks == "executed" and field.task == "mutants":
+        return ExecutingReferee(truths=field.truths(which), split=which.page.split)
+    return PieceReferee(truths=field.truths(which))
 
 
 def trained_advisers(protocol: Protocol, lesson: Lesson, budget: int) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from superalign.oversight import Lesson, Protocol, play
 from superalign.oversight.advisers import EvidenceAdviser, SearchAdviser, against
 from superalign.oversight.judges import LikelihoodJudge, adapted
-from superalign.oversight.referee import PieceReferee
-from superalign.oversight.types import Case, Players
+from superalign.oversight.types import Case, Players, Referee
 
 if TYPE_CHECKING:
     from superalign.models import LocalModel  # torch loads where it is needed
@@ -28,7 +27,7 @@ def text_players(
     *,
     budget: int,
     seed: int,
-    referee: PieceReferee,
+    referee: Referee,
 ) -> dict[str, Any]:
     """Everybody for pairs of texts: two weights of the judge, and the advisers' sharpness, fitted on these cases."""
     weak = LikelihoodJudge(model=judge, name=judge.name).fitted(cases, answers, quotes=budget, seed=seed)
