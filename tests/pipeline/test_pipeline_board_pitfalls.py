@@ -268,6 +268,9 @@ def test_what_the_judge_did_not_judge_is_in_every_denominator(tmp_path, monkeypa
         return players | {"judge": Outage(players["judge"])}
 
     monkeypatch.setattr(board_module, "seated", unreachable)
+    with pytest.raises(SuperalignError, match="no verdict in"):
+        play_board(config(tmp_path))
+    monkeypatch.setattr(board_module, "MOST_SILENT", 1.0)
     play_board(config(tmp_path))
     told = {body["name"]: body for body in map(json.loads, measurements(tmp_path / "ws"))}
     plays = cells(tmp_path / "ws")
@@ -283,7 +286,7 @@ def test_what_the_judge_did_not_judge_is_in_every_denominator(tmp_path, monkeypa
 
 def test_who_argues_for_the_truth_is_honest():
     """Reward adapter with the wrong stance; inverted safety."""
-    cost = {"judge_words": 1, "judge_checks": 0, "adviser_words": 0}
+    cost = {"judge_words": 1, "judge_checks": 0, "adviser_words": 0, "adviser_asks": 0}
     plays = [
         {"item": item, "seed": 0, "sides": sides, "belief": belief, "failures": [], "cost": cost}
         for item, sides, belief in [
