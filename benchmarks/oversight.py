@@ -50,7 +50,8 @@ def overhead() -> dict[str, float]:
     """Protocol → milliseconds of CPU an episode-turn."""
     cases = [case_of(item) for item in slips(split="dev", view="pair", n=ITEMS).items]
     everybody = dict.fromkeys(
-        ("judge", "referee", "adviser", "a", "b", "critic", "second critic", "adversary"), Instant()
+        ("judge", "referee", "adviser", "a", "b", "critic", "second critic", "adversary", "prover", "estimator"),
+        Instant(),
     )
     out = {}
     for name, protocol in PROTOCOLS.items():
