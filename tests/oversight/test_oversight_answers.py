@@ -135,7 +135,7 @@ def test_a_place_that_is_none_is_a_misquote(piece):
     rfc8785.dumps(packed_episode(e))
 
 
-@pytest.mark.parametrize("row", [["a", "b"], [None, 1.0], [[0.5, 0.5]], 0.5, "ab"])
+@pytest.mark.parametrize("row", [["a", "b"], [None, 1.0], [[0.5, 0.5]], 0.5, "ab", ()])
 def test_a_row_that_is_none_fails_that_episode_alone(row):
     class Odd(Half):
         def beliefs(self, views):

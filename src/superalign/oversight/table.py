@@ -19,7 +19,13 @@ from superalign.oversight.types import Case, Charge, Cost, Message, Players, Pos
 
 Belief = tuple[float, ...]
 Answers = tuple[Any, ...]
-UNANSWERED: Sequence[float] = ()
+
+
+class Unanswered(tuple[float, ...]):
+    """A row that is like no other: an empty one that a player returns is not it."""
+
+
+UNANSWERED: Sequence[float] = Unanswered()
 """Stands for a row of a player that was too late, or broke: that is counted where it happens."""
 Play = Generator["tuple[Request, ...]", Answers, "Belief | None"]
 """Yields what is asked at once, is sent one answer each, returns the verdict (None: the judge failed)."""

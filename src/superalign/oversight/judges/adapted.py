@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import minimize
 
+from superalign.oversight.judges.logistic import fitted_logistic
 from superalign.oversight.types import Episode, Judge, Message, View
 
-RIDGE = 0.01
 SEATS = 2
 """Seats whose quotes are read apart."""
 
@@ -55,17 +54,7 @@ def fitted_to(judge: Judge, protocol: str, views: Sequence[View], first: np.ndar
     if not heard.any():
         raise ValueError(f"{protocol}: its judge has no belief about any of {len(views)} views: nothing to adapt")
     x, y = x[heard], y[heard]
-    scale = np.sqrt((x**2).mean(axis=0))
-    scale[scale == 0] = 1.0
-    x = x / scale
-
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        logits = x @ weights
-        value = (np.logaddexp(0, logits) - y * logits).mean() + RIDGE * (weights**2).sum() / 2
-        slope = 1 / (1 + np.exp(-np.clip(logits, -30, 30))) - y
-        return float(value), x.T @ slope / len(y) + RIDGE * weights
-
-    found = minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B").x
+    found, scale = fitted_logistic(x, y)
     return AdaptedJudge(
         judge=judge, protocol=protocol, weights=tuple(map(float, found)), scale=tuple(map(float, scale))
     )

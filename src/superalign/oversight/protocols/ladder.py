@@ -16,15 +16,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.optimize import minimize
 
+from superalign.oversight.judges.logistic import fitted_logistic
 from superalign.oversight.play import play
 from superalign.oversight.protocols.controls import QUOTES, unaided
 from superalign.oversight.table import Lesson, Play, Protocol, Table
 from superalign.oversight.types import Case, Episode, Judge, Message, Position, Quote, View
 
 NAME = "recursive reward modelling"
-RIDGE = 0.01
 TINY = 1e-9
 Shown = tuple[tuple[int, tuple[str, ...]], ...]
 """Pieces and their texts."""
@@ -123,18 +122,8 @@ def fitted_spans(
         raise ValueError("a judge is fitted to labels: got none")
     read = Read() if read is None else read
     x, y = features(judge, views, width, read), np.asarray(first, dtype=np.float64)
-    scale = np.sqrt((x**2).mean(axis=0))
-    scale[scale == 0] = 1.0
-    x = x / scale
-
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        logits = x @ weights
-        value = (np.logaddexp(0, logits) - y * logits).mean() + RIDGE * (weights**2).sum() / 2
-        slope = 1 / (1 + np.exp(-np.clip(logits, -30, 30))) - y
-        return float(value), x.T @ slope / len(y) + RIDGE * weights
-
-    found = minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B").x / scale
-    return SpanJudge(judge=judge, weights=tuple(map(float, found)), width=width, read=read)
+    found, scale = fitted_logistic(x, y)
+    return SpanJudge(judge=judge, weights=tuple(map(float, found / scale)), width=width, read=read)
 
 
 def features(judge: Judge, views: Sequence[View], width: int, read: Read) -> np.ndarray:
