@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         tyro.extras.subcommand_cli_from_dict(verbs, prog="superalign", description=DESCRIPTION, args=arguments)
     except SuperalignError as error:
-        from superalign.report.text import visible  # the message may quote a stranger's text
+        from superalign.evidence.visible import visible  # the message may quote a stranger's text
 
         sys.exit(f"superalign: {visible(error)}")
     except KeyboardInterrupt:

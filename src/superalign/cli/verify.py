@@ -120,6 +120,6 @@ def _page(answer: dict[str, Any]) -> str:
 
 def _line(text: str) -> str:
     """One line of a terminal, whatever a stranger's ledger put into it: nothing hidden, nothing that moves a cursor."""
-    from superalign.report.text import visible
+    from superalign.evidence.visible import visible
 
     return visible(text).replace("\n", "⟨U+000A⟩").replace("\t", "⟨U+0009⟩")

@@ -26,7 +26,7 @@ import numpy as np
 
 from superalign.evidence import SuperalignError
 from superalign.evidence.errors import disk_errors
-from superalign.oversight.prompts.telling import visible
+from superalign.evidence.visible import visible
 from superalign.oversight.prompts.terminal import page, percentages, question_to, typed
 from superalign.oversight.types import Players, View
 

@@ -4,8 +4,9 @@ prompt = load_prompt("verdict")                  # ships with superalign; a path
 print(rendered(prompt, view, (0, 1)))            # what a model reads
 """
 
+from superalign.evidence.visible import visible
 from superalign.oversight.prompts.rendering import rendered
-from superalign.oversight.prompts.telling import LETTERS, visible
+from superalign.oversight.prompts.telling import LETTERS
 from superalign.oversight.prompts.template import Prompt, PromptError, load_prompt, parse_prompt
 
 __all__ = ["LETTERS", "Prompt", "PromptError", "load_prompt", "parse_prompt", "rendered", "visible"]

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from superalign.oversight.prompts.telling import LETTERS, only_places, speakers, visible
+from superalign.evidence.visible import visible
+from superalign.oversight.prompts.telling import LETTERS, only_places, speakers
 from superalign.oversight.prompts.template import Prompt
 from superalign.oversight.types import Charge, Message, Quote, View
 

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from superalign.oversight.prompts.telling import LETTERS, only_places, speakers, visible
+from superalign.evidence.visible import visible
+from superalign.oversight.prompts.telling import LETTERS, only_places, speakers
 from superalign.oversight.types import Charge, Message, Quote, View
 
 if TYPE_CHECKING:
