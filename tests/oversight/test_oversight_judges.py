@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from superalign.oversight.advisers import EvidenceAdviser
 from superalign.oversight.cases import case_of
 from superalign.oversight.judges import Biased, Lazy, LikelihoodJudge, Noisy, adapted
 from superalign.oversight.judges.adapted import features
@@ -44,6 +45,18 @@ def test_the_likelihood_judge_reads_what_was_shown_and_each_text_once():
     assert found[1] == pytest.approx(found[2]), "a place says nothing by itself"
     judge.beliefs(views)
     assert len(model.read) == 4, "what was read once is remembered"
+
+
+def test_a_copy_with_another_model_remembers_nothing():
+    views = [view((0, ("x", "xxx")))]
+    judge = LikelihoodJudge(model=LetterModel(), name="letters")
+    judge.beliefs(views)
+    assert judge.remembered
+    assert not dataclasses.replace(judge, model=LetterModel()).remembered
+    adviser = EvidenceAdviser(model=LetterModel())
+    adviser.knows([case_of(item) for item in traces(split="dev", view="pair", n=1, steps=4).items])
+    assert adviser.read
+    assert not dataclasses.replace(adviser, model=LetterModel()).read
 
 
 def test_unverified_quotes_are_not_read():

@@ -1,167 +1,193 @@
-"""One seed of the weak-to-strong experiment: floor, weak labels, students, ceiling, and the checks beside them.
+"""The weak-to-strong experiment as a value: who supervises by what view, who learns, from which half, by which method.
 
-Roles (Burns et al. 2023, §3): the weak floor is fitted on ground truth of half A; its labels on half B supervise the
-student; the ceiling is the strong model fitted on ground truth of the same half B, its penalty chosen on a fifth of
-that half. Halves are drawn by cluster.
+Roles (Burns et al. 2023, 2312.09390, §3): the weak floor is fitted on ground truth of half A; its labels on half B
+supervise the student; the ceiling is the strong model fitted on ground truth of the same half B, its penalty chosen on
+a fifth of that half. Halves are drawn by cluster.
+
+    course = course_of(train, WIDE, seed=0)                 # halves and labels: shared by all methods
+    bounds = bounds_of(course, exam)                        # floor and ceiling on the exam's questions
+    answers = taught(course, METHODS["em"], exam)           # one student's answers to them
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
-from superalign.generalization.methods import METHODS, Lesson, zero_shot
-from superalign.training.features import TextFeatures
-from superalign.training.heads import LinearHead, fit_head, fit_head_chosen
+from superalign.generalization.lesson import Lesson, Method, Supervised, Teacher
+from superalign.generalization.material import Material, halves
+from superalign.generalization.reading import log_odds
+from superalign.generalization.supervision import WEAK, Supervision, Supervisor, View
+from superalign.training.heads import fit_head_chosen
 
-WEAK_L2 = 0.01
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Views:
-    """One set of pairs as the models see it: features of both texts under each model, and the clusters."""
-
-    weak: tuple[TextFeatures, TextFeatures]
-    strong: tuple[TextFeatures, TextFeatures]
-    untrained: tuple[TextFeatures, TextFeatures] | None
-    clusters: np.ndarray
-
-    def weak_differences(self) -> np.ndarray:
-        """(pairs, features): the handicapped supervisor's view, mean and maximum of hidden states only."""
-        return self.weak[0].narrow - self.weak[1].narrow
-
-    def differences(self, who: str = "strong") -> np.ndarray:
-        """(pairs, features) of the strong or the untrained model."""
-        first, second = getattr(self, who)
-        return np.asarray(first.wide - second.wide)
-
-    def belief(self, who: str = "strong") -> np.ndarray:
-        """Zero-shot P(first is sound)."""
-        first, second = getattr(self, who)
-        return zero_shot(first.surprisal, second.surprisal)
+SIZES = (2_000, 4_000)
+"""Questions of half A and of half B, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
-    """One student on the test pairs: right (1), wrong (0) or tied (½) on each, and what its labels cost."""
+class Setting:
+    """Under which handicap the supervisor labels, and who learns."""
 
     name: str
-    kind: str
-    """method, control, checks or oversight."""
-    correct: np.ndarray
-    checks: int = 0
+    title: str
+    view: View
+    """Of the weak model."""
+    strong: str = "strong"
+    """Whose reading the student has, in `Material.readings`."""
+    between: tuple[str, ...] = ()
+    """Readings of models between the two, smallest first; those that the material lacks are left out."""
+
+
+WIDE = Setting(
+    name="wide",
+    title="the supervisor sees mean and maximum of its hidden states only",
+    view=View(reading="narrow"),
+    between=("s",),
+)
+NATURAL = Setting(
+    name="natural", title="the supervisor sees all of its features", view=View(reading="weak"), between=("s",)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeedResult:
-    """All arms of one seed, on the same test pairs; `labels` are the posterior labels of half B by arm."""
+class Course:
+    """One seed, before any method is chosen: who labelled what."""
 
+    material: Material
+    setting: Setting
+    supervision: Supervision
+    supervisor: Supervisor
     seed: int
-    floor: Arm
-    ceiling: Arm
-    arms: tuple[Arm, ...]
+    half_a: np.ndarray
+    """Rows of the material."""
     half_b: np.ndarray
-    labels: Mapping[str, np.ndarray]
-    weak_labels_right: float
+    """Rows that the supervisor labelled."""
+    labels: np.ndarray
+    """(half_b,) its P(yes)."""
+    checked: np.ndarray
+    """(half_b,) bool: labels that are true for certain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Floor and ceiling on an exam."""
+
+    floor: np.ndarray
+    """(exam,) the supervisor's own log-odds; NaN where it says nothing."""
+    ceiling: np.ndarray
+    """(exam,) log-odds of the strong model fitted on the truth of half B."""
     ceiling_l2: float
-    """Penalty of the ceiling, chosen on a fifth of half B."""
+    labels_right: float
+    """Share of half B that the supervisor labelled as the truth has it; ties count half."""
 
 
-Labeller = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray, int]]
-"""(rows of half B, weak labels, rng) → (labels, which are checked, checks spent)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What one student answered."""
+
+    logits: np.ndarray
+    """(exam,) log-odds of yes."""
+    bought: int
+    """True labels that were bought."""
+    seconds: float
+    """Of fitting and answering."""
 
 
-def halves(clusters: np.ndarray, sizes: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of half A and half B: whole clusters go to one side or the other, then each is cut to size."""
-    names = rng.permutation(np.unique(clusters))
-    counts = {name: int((clusters == name).sum()) for name in names}
-    share, side_a, total = sizes[0] / sum(sizes), set(), 0
-    for name in names:
-        if total < share * len(clusters):
-            side_a.add(name)
-            total += counts[name]
-    in_a = np.isin(clusters, list(side_a))
-    a, b = rng.permutation(np.flatnonzero(in_a)), rng.permutation(np.flatnonzero(~in_a))
-    return a[: sizes[0]], b[: sizes[1]]
-
-
-def score(logits: np.ndarray, first_sound: np.ndarray) -> np.ndarray:
-    """1 where the sign is right, 0 where wrong, ½ on ties."""
-    return np.where(logits == 0, 0.5, (logits > 0) == first_sound).astype(np.float64)
-
-
-def run_seed(
-    train: Views,
-    truth: np.ndarray,
-    test: Views,
-    test_truth: np.ndarray,
+def course_of(
+    material: Material,
+    setting: Setting,
     *,
     seed: int,
-    labellers: Mapping[str, tuple[str, Labeller]],
-    sizes: tuple[int, int] = (2000, 4000),
-    test_size: int = 4000,
-) -> SeedResult:
-    """Play one seed. `truth` is True where the first of a pair is sound; `labellers` are ways to spend checks.
-
-    Every labeller is combined with every method; `none` (plain weak labels) is always there.
-    """
-    rng = np.random.default_rng([seed, 5])
-    a, b = halves(train.clusters, sizes, rng)
-    rows = np.sort(rng.permutation(len(test_truth))[:test_size])
-    weak = fit_head(train.weak_differences()[a], truth[a].astype(float), l2=WEAK_L2)
-    weak_labels = weak.probabilities(train.weak_differences()[b])
-    strong, strong_test, goal = train.differences()[b], test.differences()[rows], test_truth[rows]
-    prior = train.belief()[b]
-
-    def arm(name: str, kind: str, head: LinearHead, checks: int = 0) -> Arm:
-        return Arm(name=name, kind=kind, correct=score(head.logits(strong_test), goal), checks=checks)
-
-    floor = Arm(name="weak floor", kind="control", correct=score(weak.logits(test.weak_differences()[rows]), goal))
-    supervised, ceiling_l2 = fit_head_chosen(strong, truth[b].astype(float), clusters=train.clusters[b])
-    ceiling = arm("ceiling", "control", supervised)
-    belief = test.belief()[rows] - 0.5
-    arms = [Arm(name="zero-shot", kind="control", correct=score(belief, goal))]
-    labels: dict[str, np.ndarray] = {}
-    ways = {"none": ("method", _unchecked), **labellers}
-    for way, (kind, labeller) in ways.items():
-        given, checked, spent = labeller(b, weak_labels, np.random.default_rng([seed, 17]))
-        lesson = Lesson(differences=strong, labels=given, prior=prior, checked=checked)
-        labels[way] = given
-        for method, fit in METHODS.items():
-            arms.append(arm(method if way == "none" else f"{method} + {way}", kind, fit(lesson), spent))
-    if train.untrained is not None:
-        arms += _untrained(train, test, rows, b, weak_labels, goal)
-    right = float(((weak_labels > 0.5) == truth[b]).mean())
-    return SeedResult(
+    supervision: Supervision = WEAK,
+    sizes: tuple[int, int] = SIZES,
+) -> Course:
+    """Draw the halves of a seed and have half B labelled. Raises ValueError where a half is empty or one-sided."""
+    a, b = halves(material.clusters, sizes, np.random.default_rng([seed, 5]))
+    for name, rows in (("A", a), ("B", b)):
+        if len(set(material.truth[rows].tolist())) < 2:
+            raise ValueError(
+                f"half {name} has {len(rows)} questions with {len(set(material.truth[rows].tolist()))} different "
+                f"answers (seed {seed}): bring more questions, of more clusters"
+            )
+    supervisor = supervision.make(material.take(a), setting.view, seed)
+    labels = supervisor.says(material.take(b))
+    said = np.isfinite(labels)
+    if not said.any():
+        raise ValueError(f"the supervisor ({supervision.name}) labelled none of {len(b)} questions")
+    return Course(
+        material=material,
+        setting=setting,
+        supervision=supervision,
+        supervisor=supervisor,
         seed=seed,
-        floor=floor,
-        ceiling=ceiling,
-        arms=tuple(arms),
-        half_b=b,
-        labels=labels,
-        weak_labels_right=right,
-        ceiling_l2=ceiling_l2,
+        half_a=a,
+        half_b=b[said],
+        labels=labels[said],
+        checked=np.zeros(int(said.sum()), dtype=bool),
     )
 
 
-def _unchecked(rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
-    return labels, np.zeros(len(rows), dtype=bool), 0
+def relabelled(course: Course, labels: np.ndarray, checked: np.ndarray) -> Course:
+    """The same course with other labels of half B, some of them checked; both (half_b,)."""
+    return replace(course, labels=labels, checked=checked)
 
 
-def _untrained(
-    train: Views, test: Views, rows: np.ndarray, b: np.ndarray, labels: np.ndarray, goal: np.ndarray
-) -> list[Arm]:
-    x, y = train.differences("untrained")[b], test.differences("untrained")[rows]
-    lesson = Lesson(
-        differences=x, labels=labels, prior=train.belief("untrained")[b], checked=np.zeros(len(b), dtype=bool)
+def bounds_of(course: Course, exam: Material) -> Bounds:
+    """Floor and ceiling. The ceiling's penalty is chosen on a fifth of half B."""
+    b, truth = course.half_b, course.material.truth[course.half_b]
+    read = course.material.readings[course.setting.strong].take(b)
+    head, l2 = fit_head_chosen(read.x, truth.astype(float), clusters=course.material.clusters[b], symmetric=read.paired)
+    right = np.where(course.labels == 0.5, 0.5, (course.labels > 0.5) == truth)
+    return Bounds(
+        floor=log_odds(course.supervisor.says(exam)),
+        ceiling=head.logits(exam.readings[course.setting.strong].x),
+        ceiling_l2=l2,
+        labels_right=float(right.mean()),
     )
-    return [
-        Arm(
-            name=f"untrained strong, {name}",
-            kind="control",
-            correct=score(METHODS[name](lesson).logits(y), goal),
+
+
+def lesson_of(course: Course, method: Method, *, strong: str | None = None) -> Lesson:
+    """What a student of this course is given; `strong` names another reading, as of an untrained model.
+
+    True labels come with it only for methods that buy some, or cheat.
+    """
+    material, b, view = course.material, course.half_b, course.setting.view
+    truth = material.truth[b]
+    supervised = None
+    if course.supervision.schooled:
+        weak = material.readings[view.reading]
+        supervised = Supervised(
+            half_a=weak.take(course.half_a),
+            truth_a=material.truth[course.half_a],
+            clusters_a=material.clusters[course.half_a],
+            half_b=weak.take(b),
+            l2=view.l2,
         )
-        for name in ("naive", "em")
-    ]
+    return Lesson(
+        reading=material.readings[strong or course.setting.strong].take(b),
+        labels=course.labels,
+        clusters=material.clusters[b],
+        checked=course.checked,
+        seed=course.seed,
+        supervised=supervised,
+        between=MappingProxyType(
+            {name: material.readings[name].take(b) for name in course.setting.between if name in material.readings}
+        ),
+        teacher=Teacher(truth=truth, budget=method.truths) if method.truths else None,
+        truth=truth if method.kind == "cheating" else None,
+    )
+
+
+def taught(course: Course, method: Method, exam: Material, *, strong: str | None = None) -> Answers:
+    """Teach one student and ask it the exam's questions. Raises ValueError where the method can't be played."""
+    lesson = lesson_of(course, method, strong=strong)
+    if not method.playable(lesson):
+        raise ValueError(f"{method.name} needs {', '.join(sorted(method.needs))}, and this course lacks some of it")
+    began = time.monotonic()
+    student = method.fit(lesson)
+    logits = np.asarray(student.logits(exam.readings[strong or course.setting.strong]), dtype=np.float64)
+    bought = len(lesson.teacher.bought) if lesson.teacher else 0
+    return Answers(logits=logits, bought=bought, seconds=time.monotonic() - began)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from superalign.oversight.record import episode_of, recorded, stands_for
-from superalign.oversight.table import Answers, Belief, Protocol, Request, Table
-from superalign.oversight.types import Case, Cost, Episode, Players
+from superalign.oversight.table import Answers, Belief, Protocol, Request, Table, plain
+from superalign.oversight.types import Case, Cost, Episode, Message, Players
 
 OVERLAP = 32
 """Calls to one remote player at a time."""
@@ -87,7 +87,7 @@ def _answered(
         player = players[waiting[places[0][0]][places[0][1]].seat]
         began = time.perf_counter()
         abouts = [waiting[i][k].about for i, k in places]
-        answers = list(_ask(player, what, abouts, patience))
+        answers = [_plainly(what, answer) for answer in _ask(player, what, abouts, patience)]
         if len(answers) != len(places):
             raise ValueError(f"{type(player).__name__}.{what}: {len(places)} were asked, {len(answers)} answered")
         each = (time.perf_counter() - began) / len(places)
@@ -98,6 +98,11 @@ def _answered(
     for i, requests in waiting.items():
         tables[i].log.append([entries[i, k] for k in range(len(requests))])
     return {i: tuple(found[i, k] for k in range(len(requests))) for i, requests in waiting.items()}
+
+
+def _plainly(what: str, answer: Any) -> Any:
+    """A message in plain types: what players write is checked once, before it is kept or heard."""
+    return plain(answer) if what == "moves" and isinstance(answer, Message) else answer
 
 
 class _Failed(NamedTuple):

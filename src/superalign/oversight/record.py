@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from superalign.oversight.table import UNANSWERED, Protocol, Request, Table, numbers, plain
+from superalign.oversight.table import UNANSWERED, Protocol, Request, Table, numbers
 from superalign.oversight.types import Case, Charge, Episode, Message, Quote, Referee
 
 Log = Sequence[Sequence[Mapping[str, Any]]]
@@ -20,7 +19,7 @@ Log = Sequence[Sequence[Mapping[str, Any]]]
 
 
 def recorded(what: str, answer: Any) -> dict[str, Any]:
-    """One answer as JSON; numbers that are none become None.
+    """One answer as JSON, messages in plain types (`table.plain`); numbers that are none become None.
 
     >>> recorded("beliefs", [0.25, float("nan")])
     {'beliefs': [0.25, None]}
@@ -28,7 +27,7 @@ def recorded(what: str, answer: Any) -> dict[str, Any]:
     if what == "holds":
         return {what: bool(answer)}
     if what == "moves":
-        return {what: None if answer is None else _message(plain(answer))}
+        return {what: None if answer is None else _message(answer)}
     return {what: [_number(p) for p in numbers(answer)] if isinstance(answer, Iterable) else None}
 
 
@@ -36,7 +35,8 @@ def _message(said: Message) -> dict[str, Any]:
     quotes = [[q.piece, list(q.texts), q.verified] for q in said.quotes]
     charges = [[c.option, c.piece, c.holds] for c in said.charges]
     belief = [_number(p) for p in said.belief]
-    return asdict(said) | {"quotes": quotes, "charges": charges, "belief": belief}
+    stated = {"speaker": said.speaker, "side": said.side, "text": said.text, "asked": said.asked}
+    return stated | {"quotes": quotes, "charges": charges, "belief": belief}
 
 
 def _number(p: float) -> float | None:

@@ -179,7 +179,7 @@ class Table:
 
     def hear(self, seat: str, said: Message | None, *, quotes: int = 1) -> None:
         """Put a message on the table, which sets seat, side and marks, and drops what is out of order."""
-        said = self._in_order(seat, None if said is None else plain(said), quotes)
+        said = self._in_order(seat, said, quotes)
         kept = tuple(self._compared(quote) for quote in said.quotes)
         if not all(q.verified for q in kept):
             self.failures.append(f"misquote: {seat}")
@@ -276,8 +276,9 @@ def plain(said: Message) -> Message:
         for q in said.quotes
     )
     charges = tuple(c._replace(option=_place(c.option), piece=_place(c.piece)) for c in said.charges)
-    return replace(
-        said,
+    return Message(
+        speaker=str(said.speaker),
+        side=None if said.side is None else _place(said.side),
         quotes=quotes,
         charges=charges,
         belief=tuple(numbers(said.belief)),

@@ -24,6 +24,8 @@ class RunConfig:
     signal: str = field(default="critique", metadata={"added": True})
     """What the subject learns from: weak labels with a budget of `critique`s checked, or a protocol of `oversight`
     that is played on every training pair, weak model as judge and strong one as adviser: debate, consultancy, …"""
+    method: str = field(default="em", metadata={"added": True})
+    """How the subject's labels are made of the signal: any method of `superalign generalize`, by name."""
     seed: int = 0
     """All randomness comes from it."""
     organisms: Literal["reuse", "train"] = "reuse"

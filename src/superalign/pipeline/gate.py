@@ -267,8 +267,8 @@ def _elsewhere(desk: Desk) -> list[int]:
 def _helped(desk: Desk, subject: Named) -> None:
     """Say whether oversight helped: only when it beats zero-shot and random checks, paired."""
     events = {e.body["name"]: e for e in desk.ws.ledger.events("measurement")}
-    signal = desk.config.signal
-    wanted = [events[f"contrast.em + {signal} - {other}"] for other in ("zero-shot", "em + random checks")]
+    signal, by = desk.config.signal, desk.config.method
+    wanted = [events[f"contrast.{by} + {signal} - {other}"] for other in ("zero-shot", f"{by} + random checks")]
     better = all(e.body["low"] is not None and e.body["low"] > 0 for e in wanted)
     said = f"{signal.capitalize()} assistance"
     checks = "the same checks spent at random" if signal == CHECKED else f"{desk.sizes.checks} checks spent at random"

@@ -46,8 +46,10 @@ def run(config: RunConfig, *, until: Stage = "gate", say: Callable[[str], None] 
     from superalign.pipeline.gate import plan
     from superalign.pipeline.pages import drawn
     from superalign.pipeline.signals import check_signal
+    from superalign.pipeline.train import check_method
 
     check_signal(config.signal)
+    check_method(config.method)
     began = time.monotonic()
     weak, strong = load_model(config.weak), load_model(config.model)
     with Workspace.open(config.workspace, create=True) as ws:

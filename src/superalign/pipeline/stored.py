@@ -124,6 +124,7 @@ def _config(event: Event, ws: Workspace) -> RunConfig:
         raise Malformed(event.seq, "the config of this run is no object")
     names = ("preset", "organisms", "model", "weak", "seed", "train_seeds")
     chosen = {name: stated.get(name) for name in names} | {"signal": stated.get("signal", CHECKED)}
+    chosen["method"] = stated.get("method", "em")
     for name, value in chosen.items():
         known = value in _CHOICES.get(name, (value,)) if isinstance(value, str) else False
         number = name not in ("seed", "train_seeds") or _NUMBER.fullmatch(str(value))

@@ -72,7 +72,8 @@ def measure_sweep(
             **more,
         )
     ways = dict.fromkeys(("critique", desk.config.signal))
-    for way, base in product(ways, ("naive", "regularised", "logconf", "em")):
+    bases = dict.fromkeys(("naive", "regularised", "logconf", "em", desk.config.method))
+    for way, base in product(ways, bases):
         for other in ("zero-shot", f"{base} + random checks", f"{base} + own checks", base):
             name = f"{base} + {way}"
             interval = paired_difference(right[name].mean(0), right[other].mean(0), clusters=clusters)

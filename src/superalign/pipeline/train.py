@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from superalign.adversarial.kinds import context
-from superalign.evidence import holdout
-from superalign.generalization import Views, em_labels, run_seed
+from superalign.evidence import SuperalignError, holdout
+from superalign.generalization import WIDE, Material, all_methods, features, questions_of, readings, run_seed
 from superalign.models import LocalModel, pack, unpack
 from superalign.oversight import Checker, criticise
 from superalign.pipeline.desk import Desk, register
@@ -19,7 +20,7 @@ from superalign.pipeline.sweep_scores import measure_sweep, pack_answers
 from superalign.tasks.lexer import AUTHORS, CUES
 from superalign.tasks.slips import slips
 from superalign.training.family import SIZES, fresh_model
-from superalign.training.features import TextFeatures, extract
+from superalign.training.features import TextFeatures
 from superalign.training.record import plan_fit, record_fit
 from superalign.training.reviewer import PairData, ReviewerRecipe, fit_reviewer
 
@@ -28,6 +29,21 @@ WAYS = {
     "random checks": ("checks", "at_random"),
     "own checks": ("checks", "own_choice"),
 }
+
+
+def check_method(name: str) -> None:
+    """Raises SuperalignError for a method that there isn't, or that labels of pairs can't be made by."""
+    known = all_methods()
+    fit = sorted(m.name for m in known.values() if m.kind not in ("cheating", "control") and "between" not in m.needs)
+    if name in fit:
+        return
+    why = "there is no such method"
+    if name in known:
+        chosen = known[name]
+        why = {"cheating": "it chooses by the truth, which is cheating", "control": "it makes no labels"}.get(
+            chosen.kind, "it needs models between weak and strong, which a run does not have"
+        )
+    raise SuperalignError(f"--method {name}: {why}; use one of {', '.join(fit)}")
 
 
 class Sweep:
@@ -43,33 +59,31 @@ class Sweep:
         self.test_truths = truths_of(desk, self.test, self.test_digest)
         self.clusters = np.array([item.cluster for item in self.test.items])
 
-    def _features(self, model: LocalModel, page: Any, what: str) -> tuple[TextFeatures, TextFeatures]:
-        self.desk.say(f"features of {len(page.items)} {page.split} pairs under {what}")
-        texts = [[context(AUTHORS[0], CUES[0], item.input[side]) for item in page.items] for side in "ab"]
-        return extract(model, texts[0]), extract(model, texts[1])
+    def _features(self, model: LocalModel, page: Any, name: str) -> tuple[TextFeatures, ...]:
+        self.desk.say(f"features of {len(page.items)} {page.split} pairs under the {name} model")
+        return features(model, questions_of(page), context=context(AUTHORS[0], CUES[0], ""))
 
-    def _views(self, page: Any) -> Views:
-        size = self.desk.config.model.removeprefix("family:")
-        untrained = None
+    def _material(self, page: Any, truths: Mapping[str, Any], strong: Sequence[TextFeatures]) -> Material:
+        size, found = self.desk.config.model.removeprefix("family:"), {}
         if size in SIZES:
-            fresh = LocalModel(
-                name="untrained", network=fresh_model(size, seed=0).eval(), tokenizer=self.strong.tokenizer
-            )
-            untrained = self._features(fresh, page, "the untrained strong model")
-        return Views(
-            weak=self._features(self.weak, page, "the weak model"),
-            strong=self._features(self.strong, page, "the strong model"),
-            untrained=untrained,
-            clusters=np.array([item.cluster for item in page.items]),
-        )
+            network = fresh_model(size, seed=0).eval()
+            fresh = LocalModel(name="untrained", network=network, tokenizer=self.strong.tokenizer)
+            found |= readings(self._features(fresh, page, "untrained strong"), "untrained")
+        found |= readings(self._features(self.weak, page, "weak"), "weak") | readings(strong, "strong")
+        return questions_of(page, [truths[item.id] for item in page.items]).material(found)
 
     @cached_property
-    def train_views(self) -> Views:
-        return self._views(self.train)
+    def weighed(self) -> tuple[TextFeatures, ...]:
+        """The training pairs as the strong model reads them, word by word: what its critiques rest on."""
+        return self._features(self.strong, self.train, "strong")
 
     @cached_property
-    def test_views(self) -> Views:
-        return self._views(self.test)
+    def train_material(self) -> Material:
+        return self._material(self.train, self.truths, self.weighed)
+
+    @cached_property
+    def test_material(self) -> Material:
+        return self._material(self.test, self.test_truths, self._features(self.strong, self.test, "strong"))
 
     @cached_property
     def told(self) -> Told:
@@ -84,22 +98,21 @@ class Sweep:
 
     def seed(self, seed: int) -> dict[str, Any]:
         """One seed as JSON: every arm's right and wrong answers, and the labels that the subject may learn from."""
-        sizes, views = self.desk.sizes, self.train_views
-        critiques = criticise(*views.strong, views.belief())
+        sizes, material = self.desk.sizes, self.train_material
+        critiques = criticise(*self.weighed, material.readings["strong"].belief)
         truths = [self.truths[item.id] for item in self.train.items]
         checker = Checker(critiques=critiques, truths=truths, budget=sizes.checks)
         labellers = {name: (kind, getattr(checker, method)) for name, (kind, method) in WAYS.items()}
         if self.desk.config.signal != CHECKED:
             labellers[self.desk.config.signal] = ("oversight", self._told)
         result = run_seed(
-            views,
-            np.array([t["answer"] == 0 for t in truths]),
-            self.test_views,
-            np.array([self.test_truths[i.id]["answer"] == 0 for i in self.test.items]),
+            material,
+            self.test_material,
+            WIDE,
             seed=seed,
             labellers=labellers,
+            chosen=self.desk.config.method,
             sizes=(sizes.half_a, sizes.half_b),
-            test_size=sizes.test_pairs,
         )
         sound = np.array([self.test_truths[i.id]["answer"] for i in self.test.items])
         arms = {
@@ -114,7 +127,7 @@ class Sweep:
         out["weak_labels_right"] = round(result.weak_labels_right, 6)
         out["ceiling_l2"] = result.ceiling_l2
         if seed == self.desk.config.seed:
-            labels = em_labels(result.labels[self.desk.config.signal], views.belief()[result.half_b])
+            labels = result.learned[self.desk.config.signal]
             out["subject"] = {"rows": result.half_b.tolist(), "labels": [round(float(q), 6) for q in labels]}
         return out
 

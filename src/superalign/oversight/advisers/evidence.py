@@ -25,7 +25,7 @@ class EvidenceAdviser:
     """Claims a turn, the weightiest first: "this option is wrong, here"."""
     sharpness: float = 40.0
     """Log-odds of its belief a nat a word; to be fitted on pairs that the model was not trained on."""
-    read: dict[str, tuple[np.ndarray, int]] = field(default_factory=dict, repr=False, compare=False)
+    read: dict[str, tuple[np.ndarray, int]] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def knows(self, cases: Sequence[Case]) -> np.ndarray:
         """(cases, 2): σ of the sharpened difference of mean log-probabilities."""
@@ -46,7 +46,9 @@ class EvidenceAdviser:
         """This adviser with its sharpness fitted (log loss)."""
         x = self.differences(cases) * (1 - 2 * np.array(answers))
         best = minimize_scalar(lambda u: float(np.logaddexp(0, -u * x).mean()), bounds=(0.0, 1_000.0), method="bounded")
-        return replace(self, sharpness=float(best.x))
+        other = replace(self, sharpness=float(best.x))
+        other.read.update(self.read)
+        return other
 
     def moves(self, positions: Sequence[Position]) -> list[Message]:
         """Quotes the heaviest piece for its side that is not shown yet, and charges the other option there."""

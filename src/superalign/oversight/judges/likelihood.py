@@ -56,7 +56,7 @@ class LikelihoodJudge:
     name: str
     weights: tuple[float, float] = (1.0, 0.0)
     """u (a nat) and w (a word)."""
-    remembered: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
+    remembered: dict[str, float] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def beliefs(self, views: Sequence[View]) -> np.ndarray:
         """(views, 2). Raises ValueError for an item whose options are no texts of its own."""
@@ -112,7 +112,9 @@ class LikelihoodJudge:
             return float(np.logaddexp(0, -(x @ weights)).mean() + 1e-4 * (weights**2).sum())
 
         found = minimize(loss, np.array([0.3, 0.0]), method="L-BFGS-B", bounds=((0, None), (None, None))).x
-        return replace(self, weights=(float(found[0]), float(found[1])))
+        other = replace(self, weights=(float(found[0]), float(found[1])))
+        other.remembered.update(self.remembered)
+        return other
 
 
 def shown_at_random(case: Case, quotes: int, rng: np.random.Generator) -> View:

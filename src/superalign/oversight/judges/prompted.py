@@ -64,7 +64,7 @@ class PromptedJudge:
     name: str = "prompted judge"
     scale: float = 1.0
     """Belief's log-odds a nat of the model's; 0: it knows nothing."""
-    remembered: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    remembered: dict[str, np.ndarray] = field(init=False, default_factory=dict, repr=False, compare=False)
     """Digest of a prompt → log-probabilities of the letters; valid for this model alone."""
 
     @property
@@ -143,14 +143,20 @@ class PromptedJudge:
         x, right = logits[kept], np.asarray(answers, dtype=int)[kept]
         spread = float(np.sqrt(((x - x.mean(axis=1, keepdims=True)) ** 2).mean()))
         if spread == 0:
-            return replace(self, scale=0.0)  # it says the same of all options
+            return self._scaled(0.0)  # it says the same of all options
 
         def loss(scale: float) -> float:
             told = _normalised(scale * x / spread)
             return float(-told[np.arange(len(x)), right].mean() + 1e-4 * scale**2)
 
         best = float(minimize_scalar(loss, bounds=(0.0, SHARPEST), method="bounded").x)
-        return replace(self, scale=best / spread if loss(best) < loss(0.0) else 0.0)
+        return self._scaled(best / spread if loss(best) < loss(0.0) else 0.0)
+
+    def _scaled(self, scale: float) -> PromptedJudge:
+        """This judge with another scale, and with all that it has read."""
+        other = replace(self, scale=scale)
+        other.remembered.update(self.remembered)
+        return other
 
     def _read(self, texts: Sequence[str], options: int) -> None:
         """Ask the model about all prompts that it has not read yet, each letter behind each, in one batch."""
