@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-Target = Callable[[torch.Tensor, float], torch.Tensor]
+if TYPE_CHECKING:
+    import torch
+
+Target = Callable[["torch.Tensor", float], "torch.Tensor"]
 """(logits, progress in [0, 1]) → targets in [0, 1], for losses whose labels follow the student."""
 
 
@@ -54,6 +57,8 @@ def fit_head(
     for features of single texts: they are centred, and an offset is learned, which nothing penalises.
     Raises ValueError for empty or NaN input, and where the loss stops being finite.
     """
+    import torch  # here: whoever only reads heads, or scores, does without
+
     if len(labels) == 0 or not (np.isfinite(differences).all() and np.isfinite(labels).all()):
         raise ValueError(f"cannot fit a head on {len(labels)} labels: empty, or NaN among features or labels")
     scale = differences.std(axis=0) + 1e-6

@@ -7,10 +7,12 @@ is the median, so that half of the questions count as yes.
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import torch
+from typing import TYPE_CHECKING
 
 from superalign.generalization.lesson import HeadStudent, Lesson, Method
+
+if TYPE_CHECKING:
+    import torch
 
 WARMUP = 0.2
 TOPS = (0.5, 0.75)
@@ -31,6 +33,8 @@ def fit_with(top: float) -> Callable[[Lesson], HeadStudent]:
     """The method with a's top."""
 
     def fit(lesson: Lesson) -> HeadStudent:
+        import torch
+
         labels = torch.tensor(lesson.labels, dtype=torch.float32)
 
         def target(logits: torch.Tensor, done: float) -> torch.Tensor:
