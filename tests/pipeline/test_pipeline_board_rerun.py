@@ -68,7 +68,7 @@ def test_other_players_play_otherwise(played, monkeypatch):
 
     monkeypatch.setattr(board_rerun, "seated", others)
     findings = rerun(played.workspace).findings
-    assert any("traces: unaided, seed 0" in finding.what and "end otherwise" in finding.what for finding in findings)
+    assert any("traces: unaided, seed 0" in finding.what and "are otherwise" in finding.what for finding in findings)
     assert not any("pixels" in finding.what for finding in findings)
 
 
@@ -85,7 +85,7 @@ def test_who_cannot_be_asked_again_is_said(folder, judge, monkeypatch):
     )
     play_board(own)
     (finding,) = rerun(own.workspace).findings
-    assert "can't be played again" in finding.what
+    assert "can't be done again" in finding.what
     assert ("a person judged" if judge == "person" else "an address that no ledger can give") in finding.what
 
 

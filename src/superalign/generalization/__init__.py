@@ -1,6 +1,8 @@
 """Generalization: how much of a strong model's ability comes back from weak supervision, by which trick."""
 
 from superalign.generalization.experiment import (
+    DISTRACTOR,
+    LOUD,
     NATURAL,
     WIDE,
     Answers,
@@ -22,6 +24,8 @@ from superalign.generalization.supervision import SUPERVISIONS, WEAK, Supervisio
 from superalign.generalization.sweep import Arm, SeedResult, run_seed
 
 __all__ = [
+    "DISTRACTOR",
+    "LOUD",
     "METHODS",
     "NATURAL",
     "SUPERVISIONS",

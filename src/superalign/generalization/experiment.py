@@ -12,14 +12,16 @@ a fifth of that half. Halves are drawn by cluster.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 
 from superalign.generalization.lesson import Lesson, Method, Supervised, Teacher
 from superalign.generalization.material import Material, halves
-from superalign.generalization.reading import log_odds
+from superalign.generalization.reading import Reading, log_odds
 from superalign.generalization.supervision import WEAK, Supervision, Supervisor, View
 from superalign.training.heads import fit_head_chosen
 
@@ -39,6 +41,8 @@ class Setting:
     """Whose reading the student has, in `Material.readings`."""
     between: tuple[str, ...] = ()
     """Readings of models between the two, smallest first; those that the material lacks are left out."""
+    schooling: int | None = None
+    """Questions of half A that the supervisor is fitted on, at most; None: all."""
 
 
 WIDE = Setting(
@@ -48,8 +52,22 @@ WIDE = Setting(
     between=("s",),
 )
 NATURAL = Setting(
-    name="natural", title="the supervisor sees all of its features", view=View(reading="weak"), between=("s",)
+    name="natural",
+    title="the supervisor sees all of its features, and has seen 250 true labels",
+    view=View(reading="weak"),
+    between=("s",),
+    schooling=250,
 )
+"""With two thousand labels the family's smallest lies within two points of the ceiling: a gap that is mostly noise."""
+DISTRACTOR = Setting(
+    name="distractor",
+    title="as wide, and every text opens with a line that stands out and tells nothing",
+    view=View(reading="narrow"),
+    between=("s",),
+)
+"""For questions made by `distractor.distracted`. With all of its features the weak model leaves no gap there."""
+LOUD = replace(DISTRACTOR, name="loud", title="as distractor, and the line sways the strong model's own belief")
+"""For questions made with `loud=True`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +114,14 @@ class Answers:
     """Of fitting and answering."""
 
 
+class Readable(Protocol):
+    """What answers are asked about: only how models read it. No student meets the truth of an exam."""
+
+    @property
+    def readings(self) -> Mapping[str, Reading]:
+        """Who reads → Reading."""
+
+
 def course_of(
     material: Material,
     setting: Setting,
@@ -106,6 +132,7 @@ def course_of(
 ) -> Course:
     """Draw the halves of a seed and have half B labelled. Raises ValueError where a half is empty or one-sided."""
     a, b = halves(material.clusters, sizes, np.random.default_rng([seed, 5]))
+    a = a[: setting.schooling]
     for name, rows in (("A", a), ("B", b)):
         if len(set(material.truth[rows].tolist())) < 2:
             raise ValueError(
@@ -137,16 +164,23 @@ def relabelled(course: Course, labels: np.ndarray, checked: np.ndarray) -> Cours
 
 def bounds_of(course: Course, exam: Material) -> Bounds:
     """Floor and ceiling. The ceiling's penalty is chosen on a fifth of half B."""
-    b, truth = course.half_b, course.material.truth[course.half_b]
-    read = course.material.readings[course.setting.strong].take(b)
-    head, l2 = fit_head_chosen(read.x, truth.astype(float), clusters=course.material.clusters[b], symmetric=read.paired)
+    ceiling, l2 = fitted_on_truth(course.material, course.half_b, course.setting.strong, exam)
+    truth = course.material.truth[course.half_b]
     right = np.where(course.labels == 0.5, 0.5, (course.labels > 0.5) == truth)
     return Bounds(
         floor=log_odds(course.supervisor.says(exam)),
-        ceiling=head.logits(exam.readings[course.setting.strong].x),
+        ceiling=ceiling,
         ceiling_l2=l2,
         labels_right=float(right.mean()),
     )
+
+
+def fitted_on_truth(material: Material, rows: np.ndarray, strong: str, exam: Readable) -> tuple[np.ndarray, float]:
+    """(exam,) log-odds of a head fitted on the truth of `rows`, and its penalty, chosen on a fifth of them."""
+    read = material.readings[strong].take(rows)
+    labels, clusters = material.truth[rows].astype(float), material.clusters[rows]
+    head, l2 = fit_head_chosen(read.x, labels, clusters=clusters, symmetric=read.paired)
+    return head.logits(exam.readings[strong].x), l2
 
 
 def lesson_of(course: Course, method: Method, *, strong: str | None = None) -> Lesson:
@@ -181,7 +215,7 @@ def lesson_of(course: Course, method: Method, *, strong: str | None = None) -> L
     )
 
 
-def taught(course: Course, method: Method, exam: Material, *, strong: str | None = None) -> Answers:
+def taught(course: Course, method: Method, exam: Readable, *, strong: str | None = None) -> Answers:
     """Teach one student and ask it the exam's questions. Raises ValueError where the method can't be played."""
     lesson = lesson_of(course, method, strong=strong)
     if not method.playable(lesson):

@@ -159,9 +159,14 @@ class Method:
     truths: int = 0
     """True labels that it buys."""
     needs: frozenset[str] = frozenset()
-    """Of "supervised" (the supervisor is a model) and "between" (models between): where missing, it is left out."""
+    """Of "supervised" (the supervisor is a model), "between" (models between) and "pairs" (of texts, not single ones):
+    where missing, it is left out."""
 
     def playable(self, lesson: Lesson) -> bool:
         """Does the lesson hold what it needs?"""
-        there = {"supervised": lesson.supervised is not None, "between": bool(lesson.between)}
+        there = {
+            "supervised": lesson.supervised is not None,
+            "between": bool(lesson.between),
+            "pairs": lesson.reading.paired,
+        }
         return all(there[need] for need in self.needs)

@@ -1,7 +1,7 @@
 """V3 of leaderboards: every cell played again by the same players, and its episodes compared with the stored ones.
 
 Nets come from the store; the few weights that are fitted on the lesson are fitted again. Last digits differ between
-machines, and now and then one of them decides what an adviser quotes: a cell is alike when all but `UNLIKE` of its
+machines, and now and then one of them decides what an adviser quotes: a cell is alike when nearly all of its
 episodes end in the same verdict.
 """
 
@@ -25,8 +25,6 @@ from superalign.pipeline.tally import Tally
 
 TOLERANCE = 1e-3
 """Absolute, on beliefs."""
-UNLIKE = 0.02
-"""Share of a cell's episodes that may end otherwise."""
 
 
 class PlayedAgain(NamedTuple):

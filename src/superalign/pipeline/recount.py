@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from superalign.evidence.truth import SealMissing
 from superalign.pipeline.board_recount import boards_of, replay
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.gate import decide
+from superalign.pipeline.generalize_recount import replay_sweep, sweeps_of
 from superalign.pipeline.held import ASK, score_admission, score_test
 from superalign.pipeline.held import MEASURED as TESTED
 from superalign.pipeline.pages import dev_page, drawn, open_page, opened_pages, truth_signal
@@ -113,17 +115,19 @@ def _recount(ws: Workspace) -> Recount:
             facts = strike(ws, tally, facts)
         except MALFORMED as error:
             findings.append(run.unfit("what this run says can't be compared with the ledger", error))
-    boards, odd = boards_of(ws)
-    findings += odd
-    for board in boards:
+    (boards, odd), (sweeps, strange) = boards_of(ws), sweeps_of(ws)
+    findings += (*odd, *strange)
+    again = [(each.event, "leaderboard", partial(replay, each)) for each in boards]
+    again += [(each.event, "sweep", partial(replay_sweep, each)) for each in sweeps]
+    for event, what, play_again in again:
         tally = Played(ws, len(events))
         try:
-            replay(board, tally, ws)
+            play_again(tally, ws)
             facts = strike(ws, tally, facts)
         except MALFORMED as error:
-            what = f"the scores of this leaderboard can't be recomputed ({type(error).__name__}: {error})"
+            what = f"the scores of this {what} can't be recomputed ({type(error).__name__}: {error})"
             do = "ask for the whole workspace, and who made it"
-            seq = board.event.seq
+            seq = event.seq
             findings.append(Finding(seq=seq, what=f"{what:.300}", where=f"event {seq}", do=do))
     findings += [unexplained(ws, event) for event in facts]
     spent, withheld = _budgets(ws)

@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from superalign.engine import run_parallel
-from superalign.evidence import Finding, SuperalignError, Workspace
+from superalign.evidence import Event, Finding, SuperalignError, Workspace
 from superalign.pipeline.board_recount import boards_of
 from superalign.pipeline.desk import Desk
+from superalign.pipeline.generalize_recount import sweeps_of
 from superalign.pipeline.recount import Subject, aliases_of, planted_rows, the_subject
 from superalign.pipeline.stored import MALFORMED, Run, Stored, runs_of
 from superalign.pipeline.tally import Tally
 
 TOLERANCE = 1e-3
 """Absolute, on rewards, nats and probe scores."""
+UNLIKE = 0.02
+"""Share of a stage's plays, or answers, that may end otherwise: last digits tip a choice over now and then."""
 _FAMILY = re.compile(r"family:[a-z]{1,8}", re.ASCII)
 """The only address of a base that is taken from a ledger: it names a model that ships with this package."""
 _DO = "these weights do not say this: ask who ran the evaluation, and on what machine"
@@ -47,8 +50,6 @@ def rerun(
     """
     from safetensors import SafetensorError
 
-    from superalign.pipeline.board_rerun import UNLIKE, play_boards_again
-
     asked, largest, findings = 0, 0.0, []
     with Workspace.open(path, create=False, write=False) as ws:
         runs, _ = runs_of(ws)  # what is wrong with others is said by V2
@@ -63,19 +64,29 @@ def rerun(
                         findings.append(Finding(seq=run.event.seq, what=what, where=stage, do=_DO))
             except (*MALFORMED, RuntimeError, SafetensorError) as error:
                 findings.append(run.unfit("the evaluation can't be run again from what is stored", error))
-        for board in boards_of(ws)[0]:
+        for event, what, parts in _played(ws, say, workers):
             try:
-                for cell in play_boards_again(board, ws, say=say):
-                    asked, largest = asked + 1, max(largest, cell.largest)
-                    if cell.unlike > UNLIKE * cell.episodes:
-                        what = f"played again, {cell.unlike} of {cell.episodes} plays of {cell.stage!r} end otherwise"
-                        findings.append(Finding(seq=board.event.seq, what=what, where=cell.stage, do=_DO))
+                for stage, answers, unlike, gap in parts:
+                    asked, largest = asked + 1, max(largest, gap)
+                    if unlike > UNLIKE * answers:
+                        told = f"done again, {unlike} of {answers} answers of {stage!r} are otherwise"
+                        findings.append(Finding(seq=event.seq, what=told, where=stage, do=_DO))
             except (*MALFORMED, RuntimeError, SafetensorError) as error:
-                what = f"this leaderboard can't be played again ({error!s:.200})"
-                do = "rely on level 2 for it, which plays every episode again from recorded answers"
-                where = f"event {board.event.seq}"
-                findings.append(Finding(seq=board.event.seq, what=what, where=where, do=do))
+                told = f"this {what} can't be done again ({error!s:.200})"
+                do = "rely on level 2 for it, which follows everything from recorded answers"
+                findings.append(Finding(seq=event.seq, what=told, where=f"event {event.seq}", do=do))
     return Rerun(asked=asked, largest=largest, findings=tuple(findings))
+
+
+def _played(ws: Workspace, say: Callable[[str], None], workers: int) -> Iterator[tuple[Event, str, Iterator[Any]]]:
+    """Leaderboards and sweeps: the event that states each, what it is, and its stages done again."""
+    from superalign.pipeline.board_rerun import play_boards_again
+    from superalign.pipeline.generalize_rerun import teach_again
+
+    for board in boards_of(ws)[0]:
+        yield board.event, "leaderboard", play_boards_again(board, ws, say=say)
+    for sweep in sweeps_of(ws)[0]:
+        yield sweep.event, "sweep", teach_again(sweep, ws, say=say, workers=workers)
 
 
 def difference(a: Any, b: Any) -> float:

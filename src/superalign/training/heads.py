@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 Target = Callable[["torch.Tensor", float], "torch.Tensor"]
-"""(logits, progress in [0, 1]) → targets in [0, 1], for losses whose labels follow the student."""
+"""(logits, progress in [0, 1]) → targets, for losses whose labels follow the student; most lie in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

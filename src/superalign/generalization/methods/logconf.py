@@ -1,4 +1,4 @@
-"""Auxiliary confidence loss (Burns et al. 2023, 2312.09390, §4.3.1 and A.4): be as sure as you can, not as told.
+"""Auxiliary confidence loss (Burns et al. 2023, 2312.09390, §4.3.2 and A.4): be as sure as you can, not as told.
 
 L = (1 − a)·CE(f, weak) + a·CE(f, 1[f > t]): a rises linearly from 0 to its top over the first fifth of training, and t
 is the median, so that half of the questions count as yes.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 WARMUP = 0.2
 TOPS = (0.5, 0.75)
 """The paper's: 0.5, and 0.75 for its largest students."""
-SOURCE = "Burns et al. 2023, 2312.09390, §4.3.1, A.4"
+SOURCE = "Burns et al. 2023, 2312.09390, §4.3.2, A.4"
 
 
 def confidence(done: float, top: float) -> float:

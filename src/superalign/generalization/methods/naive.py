@@ -1,10 +1,10 @@
-"""Naive weak-to-strong learning: cross-entropy on what the supervisor said (Burns et al. 2023, 2312.09390, §4.1)."""
+"""Naive weak-to-strong learning: cross-entropy on what the supervisor said (Burns et al. 2023, 2312.09390, §4.2)."""
 
 from __future__ import annotations
 
 from superalign.generalization.lesson import HeadStudent, Lesson, Method
 
-SOURCE = "Burns et al. 2023, 2312.09390, §4.1"
+SOURCE = "Burns et al. 2023, 2312.09390, §4.2"
 
 
 def fit_soft(lesson: Lesson) -> HeadStudent:

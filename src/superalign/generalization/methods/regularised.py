@@ -1,7 +1,7 @@
 """Naive learning under a penalty: what a student can't fit easily, it leaves to the supervisor's mistakes.
 
 The penalty is fixed beforehand, or chosen on held-out labels: of the supervisor, which is honest, or true ones, which
-is cheating and printed beside it (Burns et al. 2023, 2312.09390, §4.3.2, on early stopping; penalties as in ridge).
+is cheating and printed beside it (Burns et al. 2023, 2312.09390, §5.1.1, on early stopping; penalties as in ridge).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from superalign.generalization.lesson import HeadStudent, Lesson, Method
 PENALTY = 3.0
 """A thousand times that of naive learning."""
 TRIED = (0.003, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-SOURCE = "ridge penalty; selection as in Burns et al. 2023, 2312.09390, §4.3.2"
+SOURCE = "ridge penalty; selection as in Burns et al. 2023, 2312.09390, §5.1.1"
 
 
 def fit(lesson: Lesson) -> HeadStudent:
