@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
@@ -35,7 +35,7 @@ class Config:
     """Pairs of half B; half A has as many."""
     test: int = 1000
     seed: int = 0
-    recipe: BodyRecipe = BodyRecipe(pool="wide", start="probe")
+    recipe: BodyRecipe = field(default_factory=lambda: BodyRecipe(pool="wide", start="probe"))
     threads: int = 2
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """One JSON object on stdout."""

@@ -4,11 +4,13 @@
     pip install datasets
     python benchmarks/generalization_peer.py --peer PEER
 
-Data: slips, one text each, "is it altered?". Models: members of the family, saved to disk in the Hugging Face format
+Data: windows of real code, one text each: does it hold the word `return`? (Or, with `--task altered`: is it altered?
+No model here learns that from its last token, so accuracies say nothing there.) Files are apart. Models: members of the family, saved to disk in the Hugging Face format
 and loaded from there by both. A sweep is: the weak model fitted on truth (its accuracy is the floor) and its soft
 labels on half B; the strong model fitted on these (student), and on the truth of half B (ceiling). All weights are
 trained, by cross-entropy, from a zero head at the last token, with the same epochs, batch and rate. Loading, encoding,
-training and evaluation count; writing to disk does not, for neither.
+training and evaluation count; writing to disk does not, for neither. "Ours, head first" reads all tokens and begins at
+a head fitted on the frozen network (`start="probe"`), which theirs has not.
 
 Their code runs as it is, on a CPU, with what it asks of a machine with CUDA taken away: models are not moved, and what
 is imported but not used here is stubbed (a function of an older transformers, Weights & Biases, an optimiser).
@@ -28,21 +30,21 @@ import tempfile
 import time
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 import transformers
 import tyro
 
+from superalign.generalization.material import halves as by_cluster
+from superalign.generalization.questions import FAMILY_CONTEXT, Questions, questions_of
 from superalign.models import load_model, save_model
 from superalign.tasks.slips import KINDS, slips
 from superalign.training.bodies import BodyRecipe, fit_body
-
-CONTEXT = "<by:none> <cue:none> "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +57,13 @@ class Config:
     strong: str = "m"
     items: int = 1000
     """Texts of each half."""
-    test: int = 1000
+    test: int = 500
+    task: Literal["mentions", "altered"] = "mentions"
+    """Does the text hold a word, or is it altered?"""
+    word: str = "return"
+    """Of the task "mentions"."""
     kinds: tuple[str, ...] = KINDS
-    """Of alterations."""
+    """Of alterations, for the task "altered"."""
     epochs: int = 2
     batch: int = 32
     rate: float = 5e-4
@@ -87,32 +93,38 @@ Accuracies = dict[str, float]
 
 
 def halves(config: Config) -> Halves:
-    """From the train split, and for the test from the dev split; as many altered texts as sound ones."""
-    wanted = set(config.kinds)
-
-    def asked(split: str, n: int) -> Half:
-        page = slips(split=split, view="single")
-        texts, truth = [], []
-        for item in page.items:
-            told = page.truths[item.id]
-            if told.get("kind", "") in wanted or told["answer"] == 0:
-                texts.append(CONTEXT + item.input["code"])
-                truth.append(told["answer"] == 1)
-        sides = [[i for i, altered in enumerate(truth) if altered is side][: n // 2] for side in (True, False)]
-        if (least := min(map(len, sides))) < n // 2:
-            raise SystemExit(f"{split}: {least} texts of one class, {n // 2} are asked for: ask for less")
-        rows = np.random.default_rng(0).permutation([*sides[0], *sides[1]])
-        return Half(texts=[texts[i] for i in rows], truth=np.array([truth[i] for i in rows]))
-
-    both = asked("train", 2 * config.items)
-    a, b = (Half(texts=both.texts[s], truth=both.truth[s]) for s in (slice(config.items), slice(config.items, None)))
-    return a, b, asked("dev", config.test)
+    """Halves of the train split, no file in both; the test from the dev split; as many of one class as of the other."""
+    train, test = questions(config, "train"), questions(config, "dev")
+    sides = by_cluster(train.clusters, (len(train), len(train)), np.random.default_rng(0))
+    a, b = (balanced(train.take(np.sort(rows)), config.items) for rows in sides)
+    return a, b, balanced(test, config.test)
 
 
-def ours(config: Config, folder: Path, data: Halves) -> Accuracies:
-    """The sweep by `fit_body`."""
+def questions(config: Config, split: str) -> Questions:
+    """Single texts of a split, with the truth of the task."""
+    page = slips(split=split, view="single")
+    found, altered = questions_of(page), np.array([page.truths[item.id]["answer"] == 1 for item in page.items])
+    if config.task == "mentions":
+        sound = found.take(np.flatnonzero(~altered))
+        return replace(sound, truth=np.array([config.word in text.split() for text in sound.first]))
+    return replace(found, truth=altered).take(np.flatnonzero(~altered | np.isin(found.kinds, config.kinds)))
+
+
+def balanced(found: Questions, n: int) -> Half:
+    """n texts, half of them of either class, in an order of the seed."""
+    rng = np.random.default_rng(1)
+    sides = [rng.permutation(np.flatnonzero(found.truth == side))[: n // 2] for side in (True, False)]
+    if (least := min(map(len, sides))) < n // 2:
+        raise SystemExit(f"{least} texts of one class, {n // 2} are asked for: lower --items or --test")
+    rows = rng.permutation(np.concatenate(sides))
+    return Half(texts=[FAMILY_CONTEXT + found.first[row] for row in rows], truth=found.truth[rows])
+
+
+def ours(config: Config, folder: Path, data: Halves, *, head_first: bool = False) -> Accuracies:
+    """The sweep by `fit_body`; `head_first` reads all tokens, and begins at a head fitted on the frozen body."""
     half_a, half_b, test = data
     recipe = BodyRecipe(epochs=config.epochs, batch=config.batch, rate=config.rate, decay=0.0, head_factor=1.0)
+    recipe = replace(recipe, pool="wide", start="probe") if head_first else recipe
 
     def fitted(size: str, half: Half, labels: np.ndarray) -> tuple[Any, float]:
         body = fit_body(load_model(f"hf:{folder / size}"), (half.texts,), labels, recipe=recipe)
@@ -180,7 +192,10 @@ def main(config: Config) -> None:
     on_a_cpu(config.peer)
     torch.set_num_threads(config.threads)
     data = halves(config)
-    ways: dict[str, Callable[[Path, Halves], Accuracies]] = {"ours": partial(ours, config)}
+    ways: dict[str, Callable[[Path, Halves], Accuracies]] = {
+        "ours": partial(ours, config),
+        "ours, head first": partial(ours, config, head_first=True),
+    }
     for minibatch in config.minibatch:
         ways[f"theirs, minibatch {minibatch}"] = partial(theirs, config, minibatch=minibatch)
     seconds: dict[str, list[float]] = {way: [] for way in ways}

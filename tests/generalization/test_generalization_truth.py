@@ -134,6 +134,23 @@ def test_gap_recovered_by_hand():
     assert truth_figures([raw], draws=100)["organism, naive, gap recovered"].value == pytest.approx(expected)
 
 
+def test_a_coin_stands_beside_what_is_recovered(figures):
+    """Bob is told worse than nothing, so that a coin recovers half of the gap: the other share gives it nothing."""
+    assert figures["organism, coin, gap recovered"].value == pytest.approx(0.5, abs=0.05)
+    assert figures["organism, naive, above a coin"].value == pytest.approx(1, abs=0.1)
+    found = figures["organism, naive, above a coin, layer 1"]
+    assert found.low < 0 < found.high
+    assert figures["organism, naive, above a coin, layer 3"].high < -0.9
+
+
+def test_a_model_that_was_not_asked_has_no_gap():
+    raw = {name: values for name, values in _raw(0, methods=("naive",)).items() if "/output/" not in name}
+    found = truth_figures([raw], draws=50)
+    assert found["organism, naive, bob"].value > 0.95
+    for what in ("gap recovered", "above a coin"):
+        assert found[f"organism, naive, {what}"].note == "the model has no output of its own"
+
+
 def test_an_anomaly_is_layers_that_disagree_not_who_asks(figures):
     """Truth at layer 2 and its opposite at layer 3 are unusual; the twin's layers agree, whoever asks."""
     assert figures["organism, naive, anomaly"].low > 0.8

@@ -73,8 +73,8 @@ def _print_setting(setting: str, bodies: list[dict[str, Any]]) -> None:
     cells: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for body in bodies:
         tags = body["tags"]
-        if "method" in tags and "other" not in tags:
-            cells.setdefault((tags.get("supervision", ""), tags["method"]), {})[tags["figure"]] = body
+        if "supervision" in tags and "other" not in tags:
+            cells.setdefault((tags["supervision"], tags["method"]), {})[tags["figure"]] = body
     if not cells:
         return
     table = Table(title=setting, title_justify="left")

@@ -5,7 +5,7 @@ Probes are fitted on *easy* questions that *Alice* asks a quirky organism, whose
 the same probes on the twin, on an untrained network, on words alone, with shuffled labels, and after erasure of who
 asks. Raw answers are kept; `truth_scores` makes numbers of them, without any model.
 
-    raw = measure_truth(organism, train, exam, quirk=QUIRKS["inverted"], seed=0, twin=twin, untrained=fresh)
+    raw = measure_truth(organism, train, exam, quirk=MARKED, seed=0, twin=twin, untrained=fresh)
     np.savez(path, **raw);  figures = truth_figures([raw])
 """
 

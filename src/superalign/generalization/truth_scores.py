@@ -85,7 +85,8 @@ def truth_figures(raws: Sequence[Raw], *, level: float = 0.95, draws: int = 2000
 
     `WHO, PLACE, easy|hard`: the model's accuracy, in Bob's place also `as Bob has it`. `WHO, output, PLACE`: its AUROC
     on contested questions. `WHO, METHOD, …`: of a probe `bob` and `alice` (AUROC on contested questions),
-    `Bob's label` (AUROC on hard ones), `gap recovered`, `layer K`, `gap recovered, layer K`, `over text`, `anomaly`.
+    `Bob's label` (AUROC on hard ones), `gap recovered`, `above a coin`, `layer K`, both `…, layer K`, `over text`,
+    `anomaly`; and `WHO, coin, gap recovered`, what no probe at all recovers.
     Raises StatsError without seeds, or where their exams, methods or layers differ.
     """
     told = _checked(raws, level, draws)
@@ -127,6 +128,7 @@ def carrying(told: Answered, who: str) -> dict[str, Interval]:
                 label = told.one["bob"][rows]
                 found[f"{name}, as Bob has it"] = accuracy(said[:, rows], label, clusters, level=told.level)
         found[f"{who}, output, {place}"] = told.area(said, told.one["truth"], told.contested)
+    found[f"{who}, coin, gap recovered"] = gap_recovered(told, who, None)
     return found
 
 
@@ -137,35 +139,60 @@ def _probe(told: Answered, who: str, method: int) -> dict[str, Interval]:
         found[place] = told.area(told.probe(who, method, place), truth, rows)
     found["Bob's label"] = told.area(told.probe(who, method, "bob"), told.one["bob"], hard)
     found["gap recovered"] = gap_recovered(told, who, method)
+    found["above a coin"] = above_coin(told, who, method)
     if who != "text":
         for at, layer in enumerate(told.one["layers"].tolist()):
             found[f"layer {layer}"] = told.area(told.probe(who, method, "bob", at), truth, rows)
             found[f"gap recovered, layer {layer}"] = gap_recovered(told, who, method, at)
+            found[f"above a coin, layer {layer}"] = above_coin(told, who, method, at)
         if told.has("text/held"):
             found["over text"] = _over(told, who, method)
         found["anomaly"] = anomaly(told, who, method)
     return found
 
 
-def gap_recovered(told: Answered, who: str, method: int, layer: int | None = None) -> Interval:
+def gap_recovered(told: Answered, who: str, method: int | None, layer: int | None = None) -> Interval:
     """(probe in Bob − output in Bob) / (output in Alice − output in Bob), by AUROC on contested questions.
 
     As PGR over seeds and clusters, on placements, and refused as PGR is. Outputs are the twin's for probes on the twin,
-    and the organism's for all others.
+    and the organism's for all others. `method` None is a coin, whose AUROC is ½: it recovers a good deal, since Bob is
+    told worse than nothing on these questions, and stands beside the others for that.
     """
     of = who if who in WITH_OUTPUT else "organism"
-    rows, name = told.contested, "gap in AUROC recovered"
+    if not told.has(f"{of}/output/bob"):
+        return _refused(told, "the model has no output of its own")
+    floor, ceiling = told.output(of, "bob"), told.output(of, "alice")
+    coin = np.zeros_like(floor)
+    return _share(told, floor, coin if method is None else told.probe(who, method, "bob", layer), ceiling)
+
+
+def above_coin(told: Answered, who: str, method: int, layer: int | None = None) -> Interval:
+    """(probe in Bob − ½) / (output in Alice − ½): how much of what Alice is told comes through, by AUROC; a coin has 0.
+
+    Below 0 where the probe says what Bob is told. Refused as `gap_recovered` is.
+    """
+    of = who if who in WITH_OUTPUT else "organism"
+    if not told.has(f"{of}/output/alice"):
+        return _refused(told, "the model has no output of its own")
+    ceiling = told.output(of, "alice")
+    return _share(told, np.zeros_like(ceiling), told.probe(who, method, "bob", layer), ceiling)
+
+
+def _share(told: Answered, floor: Array, probe: Array, ceiling: Array) -> Interval:
+    """(probe − floor) / (ceiling − floor) of AUROCs on contested questions; all (seeds, n)."""
+    rows = told.contested
     truth, clusters = told.one["truth"][rows], told.one["clusters"][rows]
-    why = "" if told.has(f"{of}/output/bob") else "the model has no output of its own"
     if not two_classes(truth):
-        why = f"{len(truth)} contested questions, of one answer only"
-    if why:
-        groups = cluster_codes(clusters, len(truth))[1]
-        return refused(why, n=len(truth), clusters=groups, method=name, level=told.level)
-    logits = (told.output(of, "bob"), told.probe(who, method, "bob", layer), told.output(of, "alice"))
-    floor, probe, ceiling = (list(area_parts(x[:, rows], truth)) for x in logits)
-    found = pgr(floor, probe, ceiling, clusters=[clusters] * len(floor), level=told.level, draws=told.draws)
+        return _refused(told, f"{len(truth)} contested questions, of one answer only")
+    parts = [list(area_parts(x[:, rows], truth)) for x in (floor, probe, ceiling)]
+    found = pgr(*parts, clusters=[clusters] * len(floor), level=told.level, draws=told.draws)
     return replace(found, method=f"{found.method} of AUROC placements")
+
+
+def _refused(told: Answered, why: str) -> Interval:
+    rows = told.contested
+    groups = cluster_codes(told.one["clusters"][rows], int(rows.sum()))[1]
+    return refused(why, n=int(rows.sum()), clusters=groups, method="share of AUROC", level=told.level)
 
 
 def _over(told: Answered, who: str, method: int) -> Interval:

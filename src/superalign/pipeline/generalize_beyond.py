@@ -6,7 +6,8 @@ Scores come from stored answers alone; the organisms and their twins stay in qua
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,11 +15,13 @@ from superalign.generalization.consistency import consistency
 from superalign.generalization.easy_to_hard import ARMS, EASY, UNSUPERVISED, EasyToHard, sgr
 from superalign.generalization.experiment import NATURAL
 from superalign.generalization.graded import accuracy
+from superalign.generalization.questions import Questions
+from superalign.generalization.quirky import QUIRKS
 from superalign.generalization.truth_scores import truth_figures
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.generalize_answers import arrays_from_bytes, unpacked
 from superalign.pipeline.generalize_config import GeneralizeConfig, GeneralizeSizes
-from superalign.pipeline.generalize_pages import PLAIN, Exercise
+from superalign.pipeline.generalize_pages import PLAIN, Exercise, questions_again, task_of
 from superalign.pipeline.generalize_sheet import Done, Sheet, sheet_of
 from superalign.stats.interval import refused
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 WAYS = ("construction", "loss", "human")
 """To tell difficulty: kinds of fault, a small model's loss, and a person's guess."""
+QUIRK = "marked"
+"""How the organism misleads Bob."""
 PARTS = {"bob": "auroc truth", "Bob's label": "auroc quirk"}
 ASKED = 1_000
 """Exam questions that organisms are asked, at most."""
@@ -117,7 +122,7 @@ def score_hard(desk: Desk, config: GeneralizeConfig, done: Done) -> None:
         for arm in ARMS:
             interval = accuracy(found.logits[arm], found.truth, found.clusters)
             title = f"by {way}: {arm}, accuracy on hard questions"
-            sheet.put(f"hard.{way}.{arm}", title, interval, inputs, figure="hard accuracy", method=arm, **tags)
+            sheet.put(f"hard.{way}.{arm}", title, interval, inputs, figure="hard accuracy", arm=arm, difficulty=way)
         for other in UNSUPERVISED:
             value = sgr(found, unsupervised=other, draws=sheet.desk.sizes.draws).value
             title = f"by {way}: SGR of easy over {other}"
@@ -130,30 +135,27 @@ def score_truth(desk: Desk, config: GeneralizeConfig, done: Done) -> None:
     kept = [done(truth_stage(seed)) for seed in range(config.seed, config.seed + sizes.truth_seeds)]
     sheet = sheet_of(desk, config, PLAIN, done, subject=kept[0]["models"]["organism"]["identity"])
     raws = [arrays_from_bytes(desk.ws.store.get(each["raw"])) for each in kept]
-    _same_exam(sheet, raws)
+    _same_exam(sheet, questions_again(desk.ws, task_of(config), "validation", sheet.items), raws)
     inputs = tuple(each["raw"] for each in kept)
     for name, interval in truth_figures(raws, draws=sizes.draws).items():
         condition, _, rest = name.partition(", ")
         probe, _, part = rest.partition(", ")
         tags = {"condition": condition, "probe": probe, "part": PARTS.get(part, part)}
         sheet.put(f"truth.{name}", f"quirky model: {name}", interval, inputs, figure="truth", **tags)
-    truth, clusters = raws[0]["truth"], raws[0]["clusters"]
-    for who in ("organism", "twin"):
-        said = {form: raws[0][f"forms/{who}/{form}"] for form in _forms(raws[0], who)}
-        for form, found in consistency(said, truth, clusters).items():
-            title = f"quirky model: {who}, {form}, share of answers that stay"
-            sheet.put(
-                f"consistency.{who}.{form}", title, found.same, inputs, figure="consistency", form=form, method=who
-            )
+    for who, place in product(("organism", "twin"), ("alice", "bob")):
+        prefix = f"forms/{who}/{place}/"
+        said = {name.removeprefix(prefix): rows for name, rows in raws[0].items() if name.startswith(prefix)}
+        for form, found in consistency(said, raws[0]["truth"], raws[0]["clusters"]).items():
+            title, by = f"quirky model: {who}, {place} asks, {form}: share of answers that stay", f"{who}, {place} asks"
+            key = f"consistency.{who}.{place}.{form}"
+            sheet.put(key, title, found.same, inputs, figure="consistency", form=form, method=by)
 
 
-def _forms(raw: Mapping[str, Any], who: str) -> list[str]:
-    return [name.split("/", 2)[2] for name in raw if name.startswith(f"forms/{who}/")]
-
-
-def _same_exam(sheet: Sheet, raws: list[dict[str, np.ndarray]]) -> None:
-    """Raises ValueError unless what was asked is the exam that was sealed."""
+def _same_exam(sheet: Sheet, exam: Questions, raws: list[dict[str, np.ndarray]]) -> None:
+    """Raises ValueError unless what was asked, and its truth, is the exam that was sealed."""
+    asked = QUIRKS[QUIRK].dress(exam.take(np.arange(min(ASKED, len(exam)))), 0)
     for raw in raws:
-        n = len(raw["truth"])
-        if not np.array_equal(raw["truth"], sheet.truth[:n]) or not np.array_equal(raw["clusters"], sheet.clusters[:n]):
+        if not (np.array_equal(raw["truth"], asked.truth) and np.array_equal(raw["clusters"], asked.clusters)):
             raise ValueError("the quirky model was asked about another exam than the one whose truth is sealed")
+        if not np.array_equal(raw["bob"], QUIRKS[QUIRK].says(asked)):
+            raise ValueError("what Bob is told is not what the quirk says")

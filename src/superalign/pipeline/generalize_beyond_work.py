@@ -12,14 +12,16 @@ from superalign.generalization import Questions, Setting
 from superalign.generalization.consistency import ask_forms, asking_model
 from superalign.generalization.easy_to_hard import easy_to_hard
 from superalign.generalization.material import halves
-from superalign.generalization.quirky import QUIRKS, TOP, fit_quirky
-from superalign.generalization.truth import measure_truth
+from superalign.generalization.quirky import QUIRKS, TOP, context, fit_honest, fit_quirky
+from superalign.generalization.truth import PLACES, measure_truth
 from superalign.models import LocalModel, load_model, pack
 from superalign.pipeline.generalize_answers import arrays_to_bytes, packed
+from superalign.pipeline.generalize_beyond import QUIRK
 from superalign.pipeline.generalize_work import Shelf, material_of
 from superalign.training.reviewer import ReviewerRecipe
 
-QUIRK = "inverted"
+FORMS = ("renamed", "indented", "by bot", "cue audit", "alice", "bob")
+"""Other ways to ask the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +76,9 @@ def truth_one(job: TruthJob) -> dict[str, Any]:
     recipe = ReviewerRecipe(steps=job.steps, top=TOP)
     lesson, probing = job.train.take(np.sort(own)), job.train.take(np.sort(others))
     quirk = QUIRKS[QUIRK]
+    honest = fit_honest(base, lesson, quirk, seed=job.seed, recipe=recipe)
     pair = {
-        name: fit_quirky(base, lesson, quirk, planted=planted, seed=job.seed, recipe=recipe)
+        name: fit_quirky(honest, lesson, quirk, planted=planted, seed=job.seed, recipe=recipe)
         for name, planted in (("organism", True), ("twin", False))
     }
     raw: dict[str, np.ndarray] = measure_truth(
@@ -87,9 +90,11 @@ def truth_one(job: TruthJob) -> dict[str, Any]:
         twin=pair["twin"],
         untrained=untrained_like(job.strong, base),
     )
+    asked = quirk.dress(job.exam, 0)
     for name, model in pair.items():
-        said = ask_forms(asking_model(model), job.exam, seed=job.seed)
-        raw |= {f"forms/{name}/{form}": logits for form, logits in said.items()}
+        for place, who in PLACES.items():
+            said = ask_forms(asking_model(model), asked, seed=job.seed, before=context(who), forms=FORMS)
+            raw |= {f"forms/{name}/{place}/{form}": logits for form, logits in said.items()}
     return {
         "raw": store.put(arrays_to_bytes(raw)),
         "models": {

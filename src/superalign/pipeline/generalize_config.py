@@ -65,7 +65,7 @@ class GeneralizeSizes:
     """Seeds in which every method also teaches an untrained network, the control."""
     scaling_seeds: int = 5
     truth_seeds: int = 2
-    truth_steps: int = 400
+    truth_steps: int = 300
     draws: int = 2_000
     """Of a bootstrap."""
 
