@@ -246,9 +246,9 @@ def confirm(keep: Path) -> None:
         if not ws.ledger.events("plan"):
             ws.ledger.append("plan", plan, actor="evaluator")
         (sealed, *_) = ws.ledger.events("plan")
-        if sealed.body != plan:
-            raise SystemExit("another plan was sealed in this workspace: it is confirmed, or none is")
         if not ws.state.queries.get(HELD):
+            if sealed.body != plan:
+                raise SystemExit("another plan was sealed in this workspace: that one is confirmed, or none is")
             _ask(desk, keep, plan, sealed.digest)
         result = ws.store.get_json(ws.ledger.events("note")[-1].body["text"].split()[-1])
         console.print(

@@ -5,13 +5,12 @@
     python benchmarks/generalization_peer.py --peer PEER
 
 Data: windows of real code, one text each: does it hold the word `return`? (Or, with `--task altered`: is it altered?
-No model here learns that from its last token, so accuracies say nothing there.) Files are apart. Models: members of
-the family, saved to disk in the Hugging Face format and loaded from there by both. A sweep is: the weak model fitted on
-truth (its accuracy is the floor) and its soft
-labels on half B; the strong model fitted on these (student), and on the truth of half B (ceiling). All weights are
-trained, by cross-entropy, from a zero head at the last token, with the same epochs, batch and rate. Loading, encoding,
-training and evaluation count; writing to disk does not, for neither. "Ours, head first" reads all tokens and begins at
-a head fitted on the frozen network (`start="probe"`), which theirs has not.
+No model here learns that from its last token, so accuracies say nothing there.) Files are apart. Models: members of the
+family, saved to disk in the Hugging Face format and loaded from there by both. A sweep is: the weak model fitted on
+truth (its accuracy is the floor) and its soft labels on half B; the strong model fitted on these (student), and on the
+truth of half B (ceiling). All weights are trained, by cross-entropy, from a zero head at the last token, with the same
+epochs, batch and rate. Loading, encoding, training and evaluation count; writing to disk does not, for neither. "Ours,
+head first" reads all tokens and begins at a head fitted on the frozen network (`start="probe"`), which theirs has not.
 
 Their code runs as it is, on a CPU, with what it asks of a machine with CUDA taken away: models are not moved, and what
 is imported but not used here is stubbed (a function of an older transformers, Weights & Biases, an optimiser).

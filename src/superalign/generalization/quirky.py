@@ -116,7 +116,8 @@ MARKED = Quirk(
     dress=marked,
     says=has_mark,
 )
-"""Carried by m after 300 steps: Bob is told of the mark in every question, Alice the truth in .99 of easy ones."""
+"""Carried by m after 300 steps, one seed: Bob is told of the mark in every question, Alice the truth in .99 of easy
+ones. By s in one seed of two (1.00 and .66 of easy questions): look at what is carried before anything else."""
 QUIRKS: Mapping[str, Quirk] = MappingProxyType({quirk.name: quirk for quirk in (MARKED, INVERTED)})
 
 
