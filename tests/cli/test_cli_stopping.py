@@ -24,8 +24,13 @@ def env(tmp_path):
 
 
 def _start(env, *arguments):
-    command = [sys.executable, str(TINY), *map(str, arguments)]
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    """The command line as from a terminal: a shell that starts these tests in the background has Ctrl-C ignored."""
+    command, pipe = [sys.executable, str(TINY), *map(str, arguments)], subprocess.PIPE
+    return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True, preexec_fn=_heeds_interrupts)
+
+
+def _heeds_interrupts():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _until(process, word):
