@@ -42,28 +42,10 @@ def main(config: Annotated[GeneralizeConfig, tyro.conf.arg(name="")]) -> None:
 
 
 def _played(config: GeneralizeConfig) -> dict[str, Any]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
+    from superalign.cli.watching import watched
     from superalign.pipeline.generalize import expected_stages, generalize
 
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("starting", total=expected_stages(config))
-
-        def say(text: str) -> None:
-            progress.update(bar, advance=1, description=text)
-            if not console.is_terminal:
-                print(text, file=sys.stderr, flush=True)
-
-        return generalize(config, say=say)
+    return watched(lambda say: generalize(config, say=say), total=expected_stages(config))
 
 
 def _print_setting(setting: str, bodies: list[dict[str, Any]]) -> None:

@@ -39,29 +39,18 @@ def main(config: Annotated[OversightConfig, tyro.conf.arg(name="")]) -> None:
 
 
 def _played(config: OversightConfig) -> dict[str, Any]:
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from superalign.cli.watching import watched
     from superalign.pipeline.board import play_board, played_before
     from superalign.pipeline.board_config import PERSON, settled
     from superalign.pipeline.board_curves import cells_in_all
     from superalign.pipeline.board_scores import chosen_protocols
 
-    console, done = Console(stderr=True), 0
-    total = len(cells_in_all(settled(config), chosen_protocols(settled(config))))
+    done, total = 0, len(cells_in_all(settled(config), chosen_protocols(settled(config))))
     if config.resume:
         done, total = played_before(config)
         print(f"resuming: {done} of {total} cells are played", file=sys.stderr, flush=True)
-    quiet = not console.is_terminal or config.judge == PERSON  # a person is asked at this terminal
-    with Progress(console=console, disable=quiet) as progress:
-        bar = progress.add_task("starting", total=total, completed=done)
-
-        def say(text: str) -> None:
-            progress.update(bar, advance=1, description=text)
-            if not console.is_terminal:
-                print(text, file=sys.stderr, flush=True)
-
-        return play_board(config, say=say)
+    asked = config.judge == PERSON  # a person is asked at this terminal
+    return watched(lambda say: play_board(config, say=say), total=total, done=done, bar=not asked)
 
 
 def _print_task(task: str, bodies: list[dict[str, Any]]) -> None:

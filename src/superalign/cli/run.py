@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -38,32 +37,12 @@ def main(config: Annotated[RunConfig, tyro.conf.arg(name="")]) -> None:
 
 
 def play(config: RunConfig, until: Stage) -> RunResult:
-    """Run the pipeline `until` a stage, with a progress bar on a terminal and plain lines elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
+    """Run the pipeline `until` a stage, and show how far it is."""
+    from superalign.cli.watching import watched
     from superalign.pipeline.run import expected_steps, run
 
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
     total = expected_steps(sizes(config.preset), until=until)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("starting", total=total)
-
-        def say(text: str) -> None:
-            progress.update(bar, advance=1, description=text)
-            if not console.is_terminal:
-                print(text, file=sys.stderr, flush=True)
-
-        result = run(config, until=until, say=say)
-        progress.update(bar, completed=total, description="done")
-    return result
+    return watched(lambda say: run(config, until=until, say=say), total=total)
 
 
 def stage(config: RunConfig, until: Stage) -> None:

@@ -131,7 +131,7 @@ def course_of(
     sizes: tuple[int, int] = SIZES,
 ) -> Course:
     """Draw the halves of a seed and have half B labelled. Raises ValueError where a half is empty or one-sided."""
-    a, b = halves(material.clusters, sizes, np.random.default_rng([seed, 5]))
+    a, b = halves_of(material.clusters, sizes, seed)
     a = a[: setting.schooling]
     for name, rows in (("A", a), ("B", b)):
         if len(set(material.truth[rows].tolist())) < 2:
@@ -155,6 +155,11 @@ def course_of(
         labels=labels[said],
         checked=np.zeros(int(said.sum()), dtype=bool),
     )
+
+
+def halves_of(clusters: np.ndarray, sizes: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of half A and half B in a seed."""
+    return halves(clusters, sizes, np.random.default_rng([seed, 5]))
 
 
 def relabelled(course: Course, labels: np.ndarray, checked: np.ndarray) -> Course:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -143,7 +143,7 @@ def trained_reader(desk: Desk, size: Literal["xs", "m"], seed: int) -> ReaderJud
         reader = train_reader(size=size, quotes=READS, seed=seed, steps=steps)
         return {"weights": desk.ws.store.put(reader.to_bytes())}
 
-    kept = _once(desk, f"reader of rules, {size}, {steps} steps, seed {seed}", train)
+    kept = desk.once(f"reader of rules, {size}, {steps} steps, seed {seed}", train, actor="trainer")
     return ReaderJudge.from_bytes(desk.ws.store.get(kept["weights"]))
 
 
@@ -154,18 +154,8 @@ def trained_net(desk: Desk, budget: int, seed: int) -> PixelJudge:
         net = train_pixel_judge(pixels=budget, seed=seed, without=unseen_forms())
         return {"weights": desk.ws.store.put(net.to_bytes())}
 
-    kept = _once(desk, f"judge of pictures, {budget} pixels, seed {seed}", train)
+    kept = desk.once(f"judge of pictures, {budget} pixels, seed {seed}", train, actor="trainer")
     return PixelJudge.from_bytes(desk.ws.store.get(kept["weights"]))
-
-
-def _once(desk: Desk, name: str, train: Callable[[], dict[str, str]]) -> Any:
-    """What was trained under this name for any board of the workspace, else trained now: names say all that counts."""
-    if desk.finished(name) is None:
-        for event in desk.ws.ledger.events("stage"):
-            if event.body["stage"] == name:
-                kept = desk.ws.store.get_json(event.body["result"])
-                return desk.finish(name, kept, seconds=0.0, actor="trainer")
-    return desk.stage(name, train, actor="trainer")
 
 
 def fingerprint(players: Mapping[str, Any]) -> str:

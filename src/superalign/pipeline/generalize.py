@@ -23,7 +23,7 @@ from superalign.pipeline.desk import Desk, register
 from superalign.pipeline.generalize_beyond import play_hard, play_truth
 from superalign.pipeline.generalize_config import GeneralizeConfig, GeneralizeSizes, generalize_sizes
 from superalign.pipeline.generalize_jobs import Shelves, label_jobs, method_jobs, shelf_of
-from superalign.pipeline.generalize_pages import PLAIN, Exercise, drawn, exercises_of, opened
+from superalign.pipeline.generalize_pages import PLAIN, Exercise, drawn, exercises_of, opened, own_questions
 from superalign.pipeline.generalize_plan import Case, cases_of, plan_of, scaling_cases
 from superalign.pipeline.generalize_scores import scored
 from superalign.pipeline.generalize_work import Shelf, features_to_bytes, label_all, teach_all
@@ -63,14 +63,15 @@ def generalize(config: GeneralizeConfig, *, say: Callable[[str], None] = lambda 
     """
     config = playable(config)
     methods = chosen_methods(config)
-    players = players_of(config)
     sizes = generalize_sizes(config)
+    own = own_questions(config, sizes) if config.data is not None else None
+    players = players_of(config)
     with Workspace.open(config.workspace, create=True) as ws:
         desk = Desk(ws=ws, config=config, sizes=sizes, say=say)  # type: ignore[arg-type]
         _begin(desk, config, sizes, players, methods)
         for name, model in players.all.items():
             register(desk, model, base=f"the {name} model: pretrained before any signal of this ledger was drawn")
-        exercises = exercises_of(desk, config, sizes)
+        exercises = exercises_of(desk, config, sizes, own)
         asked = partial(opened, desk, config, exercises)
         desk.stage("questions", lambda: {"exercises": asked(), "subject": players.strong.identity})
         shelves = {name: shelves_of(desk, exercise, players) for name, exercise in exercises.items()}
@@ -110,7 +111,7 @@ def playable(config: GeneralizeConfig) -> GeneralizeConfig:
 def expected_stages(config: GeneralizeConfig) -> int:
     """How many times `say` is called in a sweep from nothing, about: what a progress bar counts to."""
     methods, cases = len(chosen_methods(config)), len(config.settings) * len(config.supervision)
-    exercises = 1 + ("distractor" in config.settings)
+    exercises = 1 + len({"distractor", "loud"} & set(config.settings))
     return 1 + 8 * exercises + cases * (1 + methods) * ("methods" in config.parts)
 
 
@@ -201,7 +202,7 @@ def _shelf(desk: Desk, questions: Questions, digest: str, players: Players) -> S
         def work(model: LocalModel = model) -> dict[str, str]:
             return {"features": desk.ws.store.put(features_to_bytes(features_of(model, questions)))}
 
-        stored = once(desk, f"features of {digest[:12]} under {model.digest[:12]}", work)
+        stored = desk.once(f"features of {digest[:12]} under {model.digest[:12]}", work)
         found.append(("s" if name == "between" else name, stored["features"]))
     return shelf_of(desk.ws.store.root, tuple(found), questions)
 
@@ -210,13 +211,3 @@ def features_of(model: LocalModel, questions: Questions) -> tuple[TextFeatures, 
     """As `features`, with the context that the family reads before code; other models read the texts alone."""
     context, skip = (FAMILY_CONTEXT, 2) if one_token_a_word(model.tokenizer) else ("", 0)
     return features(model, questions, context=context, skip=skip)
-
-
-def once(desk: Desk, name: str, work: Callable[[], dict[str, str]]) -> Any:
-    """What was made under this name for any sweep of the workspace, else made now: names say all that counts."""
-    if desk.finished(name) is None:
-        for event in desk.ws.ledger.events("stage"):
-            if event.body["stage"] == name:
-                kept = desk.ws.store.get_json(event.body["result"])
-                return desk.finish(name, kept, seconds=0.0)
-    return desk.stage(name, work)

@@ -14,6 +14,7 @@ from superalign.evidence import SuperalignError, Workspace, holdout
 from superalign.generalization import Questions, questions_of
 from superalign.generalization.difficulty import graded
 from superalign.generalization.distractor import distracted
+from superalign.generalization.experiment import halves_of
 from superalign.generalization.material import halves
 from superalign.pipeline.audited import nameless
 from superalign.pipeline.desk import Desk
@@ -63,12 +64,15 @@ def task_of(config: GeneralizeConfig) -> str:
     return config.task if config.data is None else OWN
 
 
-def exercises_of(desk: Desk, config: GeneralizeConfig, sizes: GeneralizeSizes) -> dict[str, Exercise]:
+def exercises_of(
+    desk: Desk, config: GeneralizeConfig, sizes: GeneralizeSizes, own: tuple[Questions, Questions] | None
+) -> dict[str, Exercise]:
     """Every exercise that the settings need, stored; truths sealed; what repeats the exam is left out of training.
 
-    Raises SuperalignError for data that can't be used: a broken line, one class, halves that share texts.
+    `own` are your own questions, to learn from and to be asked. Raises SuperalignError for a distractor that can't be
+    planted.
     """
-    train, exam = map(graded, _own(config) if config.data is not None else _drawn(desk, config, sizes))
+    train, exam = map(graded, own or _drawn(desk, config, sizes))
     task, found = task_of(config), {}
     wanted = [PLAIN, *(name for name in (DISTRACTED, SWAYED) if name in config.settings)]
     sides = {name: (train, exam) if name == PLAIN else _distracted(name, train, exam, config.seed) for name in wanted}
@@ -95,8 +99,12 @@ def _drawn(desk: Desk, config: GeneralizeConfig, sizes: GeneralizeSizes) -> tupl
     return questions_of(screened(desk, page_of(config, sizes, "train"))), questions_of(exam)
 
 
-def _own(config: GeneralizeConfig) -> tuple[Questions, Questions]:
-    """Your own data, split by cluster; Raises SuperalignError for data that leaks from one side to the other."""
+def own_questions(config: GeneralizeConfig, sizes: GeneralizeSizes) -> tuple[Questions, Questions]:
+    """Your own data, parted by cluster: to learn from, and to be asked.
+
+    Raises SuperalignError for data that can't be used: a broken line, one class, and questions that stand, or nearly,
+    on both sides, or in both halves of any seed.
+    """
     from superalign.generalization.data import load_questions
     from superalign.generalization.leaks import refuse_leaks
 
@@ -106,7 +114,10 @@ def _own(config: GeneralizeConfig) -> tuple[Questions, Questions]:
     share = round(len(questions) * EXAM_SHARE)
     exam, train = halves(questions.clusters, (share, len(questions) - share), np.random.default_rng([config.seed, 29]))
     sides = questions.take(np.sort(train)), questions.take(np.sort(exam))
-    refuse_leaks(*sides)
+    refuse_leaks(*sides, names=("what is learned from", "the exam"))
+    for seed in range(config.seed, config.seed + sizes.seeds):
+        a, b = halves_of(sides[0].clusters, (sizes.half_a, sizes.half_b), seed)
+        refuse_leaks(sides[0].take(a), sides[0].take(b))
     return sides
 
 

@@ -27,6 +27,7 @@ from superalign.generalization.methods.logconf import LOGCONF, LOGCONF_75
 from superalign.generalization.methods.losses import ENTROPY, PRODUCT, REVERSE_KL, WINDOW
 from superalign.generalization.methods.mdl import MDL
 from superalign.generalization.methods.mean_difference import MEAN_DIFFERENCE
+from superalign.generalization.methods.moments import OURS
 from superalign.generalization.methods.naive import NAIVE, NAIVE_HARD
 from superalign.generalization.methods.overlap import OVERLAP, OVERLAP_GEOMETRY
 from superalign.generalization.methods.probe import PROBE, PROBE_REGULARISED
@@ -78,6 +79,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             ICM_BLIND,
             CONSISTENT,
             *BOUGHT,
+            *OURS,
         )
     }
 )
