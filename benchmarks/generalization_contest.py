@@ -71,8 +71,8 @@ SETTINGS: Mapping[str, tuple[Setting, str]] = {
 """Name → setting, and which questions it asks."""
 CHOSEN, CONFIRMED = tuple(range(8)), tuple(range(100, 108))
 TRAIN, MARGIN, LEVEL = 6_000, 0.01, 0.95
-HELD, BELOW = "construction/slips/test", ("weak", "s", "strong")
-MODELS = {"weak": "family:xs", "s": "family:s", "strong": "family:m"}
+HELD, BELOW = "construction/slips/test", ("weak", "between", "strong")
+MODELS = {"weak": "family:xs", "between": "family:s", "strong": "family:m"}
 HONEST = ("labels", "unsupervised", "control")
 PARTS = ("first", "second", "belief")
 REFERENCES = ("floor", "ceiling", "oracle")

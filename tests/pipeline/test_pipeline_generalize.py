@@ -1,5 +1,6 @@
 """The sweep of weak-to-strong methods: shared stages, resumed after a stop; scores follow, and truth stays sealed."""
 
+import base64
 import dataclasses
 import shutil
 
@@ -7,11 +8,13 @@ import numpy as np
 import pytest
 
 from superalign.evidence import SuperalignError, Workspace
+from superalign.generalization import all_methods
 from superalign.pipeline import generalize as module
 from superalign.pipeline import generalize_work
 from superalign.pipeline.generalize import generalize
 from superalign.pipeline.generalize_answers import arrays_from_bytes, arrays_to_bytes, packed, unpacked
 from superalign.pipeline.generalize_config import GeneralizeConfig, GeneralizeSizes
+from superalign.pipeline.generalize_overseen import believed
 from superalign.pipeline.recount import recount
 
 TINY = GeneralizeSizes(
@@ -21,6 +24,7 @@ TINY = GeneralizeSizes(
     half_b=300,
     exam=260,
     untrained_seeds=1,
+    body_seeds=1,
     scaling_seeds=2,
     truth_seeds=1,
     truth_steps=6,
@@ -34,6 +38,7 @@ class Stop(Exception):
 
 def config(folder, **changes):
     usual = {"methods": ("em", "regularised"), "strong": "family:s", "between": "", "workers": 1, "preset": "quick"}
+    usual |= {"overseers": ("debate",), "larger": "family:m"}
     return GeneralizeConfig(workspace=folder / "ws", **{**usual, **changes})
 
 
@@ -96,6 +101,81 @@ def test_other_parts_are_scored_too(sweep):
     assert {"scaling", "scaling accuracy", "sgr", "hard accuracy", "truth", "consistency", "contrast"} <= figures
 
 
+def test_labels_of_a_protocol_are_learned_from(sweep):
+    found = {
+        (b["tags"]["method"], b["tags"]["figure"]): b
+        for b in measurements(sweep)
+        if b["tags"].get("supervision") == "debate"
+    }
+    assert {method for method, _ in found} >= {"weak floor", "ceiling", "naive", "regularised", "em", "zero-shot"}
+    assert found["weak floor", "accuracy"]["value"] > 0.6
+    with Workspace.open(sweep / "ws", create=False, write=False) as ws:
+        stages = {e.body["stage"]: ws.store.get_json(e.body["result"]) for e in ws.ledger.events("stage")}
+        (signal,) = [e.body for e in ws.ledger.events("signal") if e.body["name"] == "debate on slips/train"]
+        used = {e.body["source"] for e in ws.ledger.events("edge") if e.body["target"] == signal["digest"]}
+        body = next(e.body for e in ws.ledger.events("run"))
+    kept, asked = stages["debate, played on every question"], stages["questions"]["exercises"]["plain"]
+    lesson = stages["what overseers are fitted on"]["lesson"]
+    assert used == {asked["train"], lesson, body["models"]["weak"], body["models"]["strong"]}
+    assert signal["role"] == "train"
+    said, labels = believed(kept, "train"), stages["natural, debate: labels and bounds"]["seeds"]["0"]
+    given = np.frombuffer(base64.b64decode(labels["labels"]), dtype="<f8")
+    assert np.array_equal(given, said[labels["half_b"]])
+    assert np.sign(unpacked(labels["floor"])).tolist() == np.sign(believed(kept, "exam") - 0.5).tolist()
+
+
+def test_methods_that_change_the_network_are_played_in_their_seeds(fresh):
+    names = ("full fine-tuning", "generative, then naive")
+    generalize(config(fresh, parts=("methods", "bodies"), settings=("natural",), methods=names))
+    found = {(b["tags"]["method"], b["tags"]["figure"]): b for b in measurements(fresh)}
+    for name in names:
+        assert {"accuracy", "pgr", "untrained", "inherited", "seconds"} <= {f for method, f in found if method == name}
+        assert found[name, "accuracy"]["tags"]["seeds"] == 1
+        assert found[name, "accuracy"]["value"] > 0.6
+    assert found["naive", "accuracy"]["tags"]["seeds"] == 2
+    contrasts = {b["name"] for b in measurements(fresh) if b["tags"]["figure"] == "contrast"}
+    assert "generalize.natural.weak.full fine-tuning - naive.accuracy" in contrasts
+    assert "generalize.natural.weak.zero-shot - naive.accuracy" in contrasts
+    assert recount(fresh / "ws").findings == ()
+
+
+def test_a_body_that_can_not_be_fitted_is_a_failure_that_is_kept(fresh, monkeypatch):
+    def fit(lesson):
+        raise ValueError("the loss is not finite at step 3")
+
+    broken = dataclasses.replace(all_methods()["LoRA"], fit=fit)
+    monkeypatch.setattr(generalize_work, "all_methods", lambda: {**all_methods(), "LoRA": broken})
+    generalize(config(fresh, parts=("methods", "bodies"), settings=("natural",), methods=("LoRA",)))
+    found = next(b for b in measurements(fresh) if b["tags"]["method"] == "LoRA" and b["tags"]["figure"] == "accuracy")
+    assert found["value"] is None
+    assert "not finite at step 3" in found["note"]
+    assert recount(fresh / "ws").findings == ()
+
+
+def test_pairs_of_sizes_go_beyond_the_strong_model(sweep):
+    pairs = {(b["tags"]["weak"], b["tags"]["strong"]) for b in measurements(sweep) if b["tags"]["figure"] == "scaling"}
+    assert pairs == {("family:xs", "family:s"), ("family:xs", "family:m"), ("family:s", "family:m")}
+    with Workspace.open(sweep / "ws", create=False, write=False) as ws:
+        stages = {e.body["stage"]: ws.store.get_json(e.body["result"]) for e in ws.ledger.events("stage")}
+        digest = next(e.body for e in ws.ledger.events("run"))["models"]["larger"][:12]
+    read = [name for name in stages if name.endswith(f"under {digest}")]
+    assert len(read) == 2, "the plain exercise alone"
+
+
+@pytest.mark.parametrize(
+    ("changes", "larger"),
+    [
+        ({}, "family:m"),
+        ({"strong": "family:m"}, ""),
+        ({"strong": "hf:somewhere"}, ""),
+        ({"strong": "hf:somewhere", "larger": "hf:elsewhere"}, "hf:elsewhere"),
+        ({"parts": ("methods",)}, ""),
+    ],
+)
+def test_a_larger_model_is_read_where_it_has_a_place(tmp_path, changes, larger):
+    assert module.playable(config(tmp_path, **changes)).larger == larger
+
+
 def test_a_stopped_sweep_does_nothing_twice(sweep):
     with Workspace.open(sweep / "ws", create=False, write=False) as ws:
         names = [event.body["stage"] for event in ws.ledger.events("stage")]
@@ -153,6 +233,7 @@ def test_what_a_student_answers_does_not_depend_on_who_else_is_taught(sweep, fre
     [
         ({"methods": ("emm",)}, "there is no such method; use any of: zero-shot; self"),
         ({"supervision": ("nobody",)}, "no such supervisor"),
+        ({"overseers": ("nobody",)}, "there is no such protocol; use any of: unaided"),
         ({"settings": ()}, "needs a setting"),
         ({"seed": -1}, "seeds from 0 on"),
     ],

@@ -464,3 +464,15 @@ def test_a_body_is_asked_what_it_was_fitted_on(tiny: Make) -> None:
     assert body.logits(([], [])).shape == (0,)
     with pytest.raises(ValueError, match="fitted on pairs"):
         body.logits((texts[0],))
+
+
+def test_a_feature_that_never_moved_is_dropped_from_the_head(tiny: Make) -> None:
+    """Its scale is rounding alone: a body that moves it by a thousandth would move the score by hundreds."""
+    (texts,), truth = question(480)
+    recipe = BodyRecipe(pool="wide", start="probe", epochs=1)
+    still = fit_body(tiny(), (texts,), truth, recipe=replace(recipe, rate=0.0))
+    assert float(still.head.scale.min()) > 1e-3 * float(still.head.scale.median())
+    (exam,), right = question(60, seed=9)
+    moved = fit_body(tiny(), (texts,), truth, recipe=recipe).logits((exam,))
+    assert ((moved > 0) == right).mean() >= 0.9
+    assert abs(moved.mean()) < 1.5

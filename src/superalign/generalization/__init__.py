@@ -19,8 +19,8 @@ from superalign.generalization.lesson import HeadStudent, Lesson, Method, Studen
 from superalign.generalization.material import Material, halves, score
 from superalign.generalization.methods import METHODS, all_methods
 from superalign.generalization.questions import Questions, features, questions_of, read, readings
-from superalign.generalization.reading import Reading, zero_shot
-from superalign.generalization.supervision import SUPERVISIONS, WEAK, Supervision, Supervisor
+from superalign.generalization.reading import Reading, Source, zero_shot
+from superalign.generalization.supervision import SUPERVISIONS, WEAK, Supervision, Supervisor, said
 from superalign.generalization.sweep import Arm, SeedResult, run_seed
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "Reading",
     "SeedResult",
     "Setting",
+    "Source",
     "Student",
     "Supervision",
     "Supervisor",
@@ -59,6 +60,7 @@ __all__ = [
     "readings",
     "relabelled",
     "run_seed",
+    "said",
     "score",
     "taught",
     "zero_shot",

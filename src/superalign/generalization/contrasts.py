@@ -2,6 +2,8 @@
 
 The pairs that count are named beforehand: `primary`, corrected by Holm. Others are exploratory, by Benjamini–Hochberg.
 "Alike" is a result of its own: two one-sided tests against a margin (Schuirmann 1987), corrected in the same families.
+Answers that differ nowhere have no spread to test by. They are alike as far as differences worth the margin would have
+been seen: how likely at most is it that none was met, if they cluster no more than right answers do?
 """
 
 from __future__ import annotations
@@ -13,8 +15,14 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from superalign.generalization.graded import Mean, mean_over
-from superalign.stats import StatsError, benjamini_hochberg, equivalence, holm
+from superalign.stats import StatsError, benjamini_hochberg, holm
 from superalign.stats.interval import Interval
+from superalign.stats.unseen import icc_at_most, none_met
+
+FEW = 10
+"""Where answers differ in fewer clusters, their spread alone does not make them alike."""
+DOUBT = 0.001
+"""The correlation within clusters is taken at its one-sided upper end of 1 − DOUBT, and DOUBT added to p."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +40,7 @@ class Contrast:
     corrected: float
     """That p, corrected in its family."""
     p_same: float
-    """The larger p of two one-sided tests against the margin; 1 where nothing could be tested."""
+    """The larger p of two one-sided tests against the margin; where answers differ in few clusters, see `contrasts`."""
     same: float
     """That p, corrected in its family."""
     margin: float
@@ -51,7 +59,17 @@ def contrasts(
 ) -> tuple[Contrast, ...]:
     """Compare students by correctness (seeds, n) on items of `clusters` (n,), pairs (method, other) in order.
 
-    Raises StatsError for names that aren't there, pairs named twice, shapes that differ, and fewer than two clusters.
+    Where answers differ nowhere, `p_same` is the largest chance that no item here differs though a share `margin` of
+    all items does (`stats.unseen.none_met`). It assumes that differences cluster no more than right answers do, whose
+    correlation within clusters is taken at its upper end (Berger and Boos 1994, JASA 89:1012: p over a confidence set,
+    plus its doubt). If whole clusters differed, each would be one trial, (1 − margin)^G, and this p too small: so it is
+    counted where right answers tell no correlation, and where clusters all differ by one number, whose p of no
+    difference is that of G clusters on one side, 2^(1 − G). Nearly the same is no stronger evidence: where answers
+    differ in under FEW clusters, `p_same` is at least that chance. Seeds are those given: one in which the two would
+    part is not bounded.
+
+    Raises StatsError for names that aren't there, pairs named twice, shapes that differ, fewer than two clusters, and a
+    margin that isn't positive.
 
     >>> right = {"a": np.array([[1.0, 1, 1, 0] * 30]), "b": np.array([[1.0, 0, 0, 0] * 30])}
     >>> (found,) = contrasts(right, np.arange(120), [("a", "b")])
@@ -64,6 +82,8 @@ def contrasts(
         raise StatsError(f"no answers of {', '.join(missing)}: there are those of {', '.join(students)}")
     if len({frozenset(pair) for pair in pairs}) < len(pairs) or any(a == b for a, b in pairs):
         raise StatsError("name each pair once, a method and another one")
+    if not margin > 0:
+        raise StatsError(f"margin = {margin}: say by how much two may differ and still count as alike")
     out: list[Contrast] = []
     for family, chosen, correct in (
         ("primary", primary, holm),
@@ -100,12 +120,27 @@ def _compared(
     value, groups = found.interval.value, found.interval.clusters
     if value is None:
         raise StatsError(f"{groups} clusters: a contrast needs two, and says little under ten")
-    if found.error <= 1e-12:  # no spread: G clusters all on one side, or, if alike, how many could differ unseen
+    apart = clusters[(a != b).any(0)]
+    if found.error <= 1e-12:
         p = 1.0 if abs(value) < 1e-12 else float(2.0 ** (1 - groups))
-        same = equivalence(a.mean(0), b.mean(0), margin=margin, clusters=clusters, alpha=1 - level).p
-        return found, p, 1.0 if same is None else same
+        return found, p, _unseen(a, b, clusters, margin, whole=len(apart) > 0)
     p = float(2 * scipy_stats.t.sf(abs(value) / found.error, found.df))
-    return found, p, float(scipy_stats.t.sf((margin - abs(value)) / found.error, found.df))
+    same = float(scipy_stats.t.sf((margin - abs(value)) / found.error, found.df))
+    return found, p, max(same, _unseen(a, b, clusters, margin)) if len(np.unique(apart)) < FEW else same
+
+
+def _unseen(a: np.ndarray, b: np.ndarray, clusters: np.ndarray, margin: float, *, whole: bool = False) -> float:
+    """The chance, at most, that differences which would move the mean to the margin were met nowhere.
+
+    That takes a share (margin − |d|)/(1 + |d|) of all items that lie elsewhere, d the mean difference seen; `whole`:
+    of all clusters.
+    """
+    away, sizes = abs(float((a - b).mean())), np.unique(clusters, return_counts=True)[1]
+    share = min(1.0, max(0.0, (margin - away) / (1 + away)))
+    if whole:
+        return none_met(sizes, share, 1.0)
+    icc = max(icc_at_most(x.mean(0), clusters, level=1 - DOUBT) for x in (a, b))
+    return min(1.0, none_met(sizes, share, icc) + DOUBT)
 
 
 def _verdict(value: float, told: bool, alike: bool) -> str:

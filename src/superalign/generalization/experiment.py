@@ -19,7 +19,7 @@ from typing import Protocol
 
 import numpy as np
 
-from superalign.generalization.lesson import Lesson, Method, Supervised, Teacher
+from superalign.generalization.lesson import Lesson, Method, Student, Supervised, Teacher
 from superalign.generalization.material import Material, halves
 from superalign.generalization.reading import Reading, log_odds
 from superalign.generalization.supervision import WEAK, Supervision, Supervisor, View
@@ -49,13 +49,13 @@ WIDE = Setting(
     name="wide",
     title="the supervisor sees mean and maximum of its hidden states only",
     view=View(reading="narrow"),
-    between=("s",),
+    between=("between",),
 )
 NATURAL = Setting(
     name="natural",
     title="the supervisor sees all of its features, and has seen 250 true labels",
     view=View(reading="weak"),
-    between=("s",),
+    between=("between",),
     schooling=250,
 )
 """With two thousand labels the family's smallest lies within two points of the ceiling: a gap that is mostly noise."""
@@ -63,7 +63,7 @@ DISTRACTOR = Setting(
     name="distractor",
     title="as wide, and every text opens with a line that stands out and tells nothing",
     view=View(reading="narrow"),
-    between=("s",),
+    between=("between",),
 )
 """For questions made by `distractor.distracted`. With all of its features the weak model leaves no gap there."""
 LOUD = replace(DISTRACTOR, name="loud", title="as distractor, and the line sways the strong model's own belief")
@@ -220,13 +220,18 @@ def lesson_of(course: Course, method: Method, *, strong: str | None = None) -> L
     )
 
 
+def student_of(method: Method, lesson: Lesson) -> Student:
+    """Teach one student. Raises ValueError where the lesson lacks what the method needs."""
+    if not method.playable(lesson):
+        raise ValueError(f"{method.name} needs {', '.join(sorted(method.needs))}, and this course lacks some of it")
+    return method.fit(lesson)
+
+
 def taught(course: Course, method: Method, exam: Readable, *, strong: str | None = None) -> Answers:
     """Teach one student and ask it the exam's questions. Raises ValueError where the method can't be played."""
     lesson = lesson_of(course, method, strong=strong)
-    if not method.playable(lesson):
-        raise ValueError(f"{method.name} needs {', '.join(sorted(method.needs))}, and this course lacks some of it")
     began = time.monotonic()
-    student = method.fit(lesson)
+    student = student_of(method, lesson)
     logits = np.asarray(student.logits(exam.readings[strong or course.setting.strong]), dtype=np.float64)
     bought = len(lesson.teacher.bought) if lesson.teacher else 0
     return Answers(logits=logits, bought=bought, seconds=time.monotonic() - began)

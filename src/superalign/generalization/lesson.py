@@ -159,8 +159,8 @@ class Method:
     truths: int = 0
     """True labels that it buys."""
     needs: frozenset[str] = frozenset()
-    """Of "supervised" (the supervisor is a model), "between" (models between) and "pairs" (of texts, not single ones):
-    where missing, it is left out."""
+    """Of "supervised" (the supervisor is a model), "between" (models between), "pairs" (of texts, not single ones) and
+    "network" (the student's own, to be changed): where missing, it is left out."""
 
     def playable(self, lesson: Lesson) -> bool:
         """Does the lesson hold what it needs?"""
@@ -168,5 +168,6 @@ class Method:
             "supervised": lesson.supervised is not None,
             "between": bool(lesson.between),
             "pairs": lesson.reading.paired,
+            "network": lesson.reading.source is not None,
         }
         return all(there[need] for need in self.needs)

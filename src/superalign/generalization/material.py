@@ -25,6 +25,8 @@ class Material:
     """(n,) kind of each question, "" where nothing is known of it."""
     difficulty: Mapping[str, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
     """Way to tell → (n,) how hard, higher is harder."""
+    said: Mapping[str, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
+    """Who was asked beforehand → (n,) P(yes) that they said, as a protocol of oversight does; NaN for nothing."""
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -33,6 +35,7 @@ class Material:
         lengths = {name: len(reading) for name, reading in self.readings.items()}
         lengths |= {"truth": len(self.truth), "clusters": len(self.clusters), "kinds": len(self.kinds)}
         lengths |= {f"difficulty, {name}": len(values) for name, values in self.difficulty.items()}
+        lengths |= {f"said, {name}": len(values) for name, values in self.said.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"material of unequal lengths: {lengths}: bring one row a question in each")
         if len(self.truth) and len(set(self.truth.tolist())) < 2:
@@ -47,6 +50,7 @@ class Material:
             clusters=self.clusters[rows],
             kinds=self.kinds[rows],
             difficulty=MappingProxyType({name: values[rows] for name, values in self.difficulty.items()}),
+            said=MappingProxyType({name: values[rows] for name, values in self.said.items()}),
         )
 
 

@@ -7,8 +7,30 @@ first − second, so that swapping the two swaps its answer; of one text it sees
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from superalign.models import LocalModel  # torch loads where it is needed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a reading was made of, for methods that change the network itself."""
+
+    model: LocalModel
+    texts: tuple[tuple[str, ...], ...]
+    """All first texts and, of pairs, all second ones, (n,) each, as the model is given them."""
+    skip: int = 0
+    """Tokens at the head of each text, its context, that do not count as features."""
+
+    def __len__(self) -> int:
+        return len(self.texts[0])
+
+    def take(self, rows: np.ndarray) -> Source:
+        """The same for some of the questions."""
+        return replace(self, texts=tuple(tuple(side[row] for row in rows.tolist()) for side in self.texts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +43,16 @@ class Reading:
     """(n, features) of the second text; None for questions about one text."""
     belief: np.ndarray
     """(n,) zero-shot P(yes): that the first text is the right one, or that the answer is yes."""
+    source: Source | None = None
+    """The network and the texts, where methods may change the one by the others."""
+
+    def __post_init__(self) -> None:
+        if self.source is None:
+            return
+        if {len(side) for side in self.source.texts} != {len(self)}:
+            raise ValueError(f"{len(self)} questions and {len(self.source)} texts a side: bring one of each a question")
+        if len(self.source.texts) != 1 + self.paired:
+            raise ValueError(f"{len(self.source.texts)} texts a question, and features of {1 + self.paired}")
 
     @property
     def x(self) -> np.ndarray:
@@ -38,7 +70,8 @@ class Reading:
     def take(self, rows: np.ndarray) -> Reading:
         """The same for some of the questions."""
         second = None if self.second is None else self.second[rows]
-        return replace(self, first=self.first[rows], second=second, belief=self.belief[rows])
+        source = None if self.source is None else self.source.take(np.arange(len(self))[rows])
+        return replace(self, first=self.first[rows], second=second, belief=self.belief[rows], source=source)
 
 
 def log_odds(p: np.ndarray) -> np.ndarray:

@@ -90,6 +90,29 @@ def truthful(half_a: Material, view: View, seed: int) -> Truthful:
     return Truthful()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """One that was asked beforehand."""
+
+    name: str
+
+    def says(self, material: Material) -> np.ndarray:
+        """(n,) what it said. Raises ValueError for material that it was not asked about."""
+        if self.name not in material.said:
+            asked = ", ".join(material.said) or "nobody"
+            raise ValueError(f"what {self.name} said of these questions is not known; asked were: {asked}")
+        return material.said[self.name]
+
+
+def said(name: str) -> Supervision:
+    """What was said of every question beforehand, `Material.said`: by a protocol of oversight, or by people."""
+
+    def make(half_a: Material, view: View, seed: int) -> Said:
+        return Said(name=name)
+
+    return Supervision(name=name, title=f"what {name} said", make=make)
+
+
 WEAK = Supervision(name="weak", title="a weak model's probabilities", make=weak_model, schooled=True)
 WEAK_HARD = Supervision(name="weak hard", title="a weak model's verdicts", make=weak_verdicts, schooled=True)
 TRUTH = Supervision(name="truth", title="the truth", make=truthful)

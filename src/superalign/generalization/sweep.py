@@ -7,8 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from superalign.generalization.experiment import Course, Setting, bounds_of, course_of, lesson_of, relabelled, taught
-from superalign.generalization.lesson import Method
+from superalign.generalization.experiment import (
+    Setting,
+    bounds_of,
+    course_of,
+    lesson_of,
+    relabelled,
+    student_of,
+    taught,
+)
+from superalign.generalization.lesson import Lesson, Method, Student
 from superalign.generalization.material import Material, score
 from superalign.generalization.methods import all_methods
 from superalign.generalization.methods.em import em_labels
@@ -74,10 +82,13 @@ def run_seed(
         given, checked, spent = labeller(course.half_b, course.labels, np.random.default_rng([seed, 17]))
         told = relabelled(course, given, checked)
         labels[way] = given
-        learned[way] = made_of(known[chosen], told)
         for method in methods:
             name = method.name if way == "none" else f"{method.name} + {way}"
-            correct = score(taught(told, method, test).logits, goal)
+            lesson = lesson_of(told, method)
+            student = student_of(method, lesson)
+            if method.name == chosen:
+                learned[way] = made_of(method, student, lesson)
+            correct = score(student.logits(test.readings[setting.strong]), goal)
             arms.append(Arm(name=name, kind=kind, correct=correct, checks=spent + method.truths))
     if "untrained" in train.readings:
         for name in ("naive", "em"):
@@ -96,12 +107,11 @@ def run_seed(
     )
 
 
-def made_of(method: Method, course: Course) -> np.ndarray:
+def made_of(method: Method, student: Student, lesson: Lesson) -> np.ndarray:
     """(half_b,) P(yes): the posterior of EM, and of any other method what its student says of half B."""
-    lesson = lesson_of(course, method)
     if method.name == "em":
         return np.where(lesson.checked, lesson.labels, em_labels(lesson.labels, lesson.reading.belief))
-    return probability(method.fit(lesson).logits(lesson.reading))
+    return probability(student.logits(lesson.reading))
 
 
 def _unchecked(rows: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:

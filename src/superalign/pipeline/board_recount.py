@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
-from superalign.evidence import Event, Finding, Tampered, Workspace
+from superalign.evidence import Event, Finding, Workspace
 from superalign.oversight import case_of
 from superalign.oversight.record import played_again
 from superalign.oversight.referee import PieceReferee
@@ -23,11 +23,9 @@ from superalign.pipeline.board_scores import (
 )
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.pages import Opened, open_page
-from superalign.pipeline.stored import MALFORMED, MAX_RUNS, Malformed, Stored
+from superalign.pipeline.recounted import counted, is_whole, sealed_before, sizes_of, unfit
+from superalign.pipeline.stored import Malformed, Stored
 from superalign.pipeline.tally import close
-
-LARGER = 20
-"""A size may be so many times that of the default preset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,34 +48,17 @@ class Board:
 
 def boards_of(ws: Workspace) -> tuple[list[Board], list[Finding]]:
     """The different leaderboards of a workspace, and what is wrong with others."""
-    boards: dict[str, Board] = {}
-    findings = []
-    for event in ws.ledger.events("run"):
-        if "board" not in event.body:
-            continue
-        try:
-            board = Board(event=event, config=_config(event, ws), sizes=_sizes(event))
-            same = event.body.get("items") == drawn(board.config, board.sizes)
-            if not same:
-                raise Malformed(event.seq, "this version of superalign draws other items than the one that played this")
-            chosen_protocols(board.config)
-            _sealed_before(ws, board)
-        except MALFORMED as error:
-            do = "verify it with the version that made it, or don't rely on it"
-            findings.append(Finding(seq=event.seq, what=f"{error!s:.300}", where=f"event {event.seq}", do=do))
-            continue
-        boards.setdefault(board.key, board)
-    if len(boards) > MAX_RUNS:
-        raise Tampered(f"{len(boards)} different leaderboards, and scores of {MAX_RUNS} at most are recomputed")
-    return list(boards.values()), findings
+    return counted(ws, "board", "leaderboard", lambda event: _board(event, ws))
 
 
-def _sealed_before(ws: Workspace, board: Board) -> None:
-    """Raises Malformed unless the board's plan was sealed before its first stage."""
-    plans = [event.seq for event in ws.ledger.events("plan") if event.body.get("board") == board.key]
-    played = [event.seq for event in ws.ledger.events("stage") if event.body.get("run") == board.key]
-    if played and (not plans or min(plans) > min(played)):
-        raise Malformed(board.event.seq, "this leaderboard was played before its plan was sealed")
+def _board(event: Event, ws: Workspace) -> Board:
+    """Raises Malformed, or another of MALFORMED, for what this version plays no leaderboard of."""
+    board = Board(event=event, config=_config(event, ws), sizes=sizes_of(event, BoardSizes(), "leaderboard", least=1))
+    if event.body.get("items") != drawn(board.config, board.sizes):
+        raise Malformed(event.seq, "this version of superalign draws other items than the one that played this")
+    chosen_protocols(board.config)
+    sealed_before(ws, board, "board", "leaderboard")
+    return board
 
 
 def replay(board: Board, tally: Any, ws: Workspace) -> None:
@@ -137,21 +118,10 @@ def _config(event: Event, ws: Workspace) -> OversightConfig:
         listed = isinstance(value, list) and all(type(entry) is kind for entry in value)
         fits = listed if isinstance(usual, tuple) else isinstance(value, str)
         if isinstance(usual, int):
-            fits = isinstance(value, str) and value.isdecimal() and len(value) < 10
+            fits = is_whole(value)
         if not fits:
-            raise Malformed(event.seq, f"{value!r:.80} can't be the {field.name} of a leaderboard")
+            raise unfit(event, value, field.name, "leaderboard")
         kept[field.name] = tuple(value) if isinstance(usual, tuple) else type(usual)(value)
     if not kept["tasks"] or set(kept["tasks"]) - set(get_args(BoardTask)) or not 1 <= kept["seeds"] <= 100:
         raise Malformed(event.seq, "this leaderboard has tasks or seeds that no leaderboard has")
     return OversightConfig(workspace=ws.path, **kept)
-
-
-def _sizes(event: Event) -> BoardSizes:
-    stated, usual = event.body.get("sizes"), BoardSizes()
-    names = [field.name for field in fields(BoardSizes)]
-    if not isinstance(stated, Mapping) or set(stated) != set(names):
-        raise Malformed(event.seq, "the sizes of this leaderboard are no such object")
-    for name in names:
-        if type(stated[name]) is not int or not 1 <= stated[name] <= LARGER * getattr(usual, name):
-            raise Malformed(event.seq, f"{stated[name]!r:.80} can't be the size {name} of a leaderboard")
-    return BoardSizes(**stated)

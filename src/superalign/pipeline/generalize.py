@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,21 +16,26 @@ from typing import Any, NamedTuple
 import superalign
 from superalign.evidence import SuperalignError, Workspace
 from superalign.generalization import SUPERVISIONS, Method, Questions, all_methods, features
-from superalign.generalization.questions import FAMILY_CONTEXT
 from superalign.models import LocalModel, load_model
-from superalign.models.words import one_token_a_word
 from superalign.pipeline.desk import Desk, register
 from superalign.pipeline.generalize_beyond import play_hard, play_truth
 from superalign.pipeline.generalize_config import GeneralizeConfig, GeneralizeSizes, generalize_sizes
 from superalign.pipeline.generalize_jobs import Shelves, label_jobs, method_jobs, shelf_of
+from superalign.pipeline.generalize_overseen import check_overseers, play_overseers
 from superalign.pipeline.generalize_pages import PLAIN, Exercise, drawn, exercises_of, opened, own_questions
-from superalign.pipeline.generalize_plan import Case, cases_of, plan_of, scaling_cases
+from superalign.pipeline.generalize_plan import OVERSEEN, SCALED, Round, by_body, plan_of, rounds_of
 from superalign.pipeline.generalize_scores import scored
-from superalign.pipeline.generalize_work import Shelf, features_to_bytes, label_all, teach_all
+from superalign.pipeline.generalize_work import (
+    FAMILY,
+    Shelf,
+    features_to_bytes,
+    label_all,
+    read_after,
+    teach_all,
+    untrained_like,
+)
 from superalign.pipeline.stored import Stored
 from superalign.training.features import TextFeatures
-
-FAMILY = "family:"
 
 
 class _Keyed(NamedTuple):
@@ -46,14 +51,22 @@ class Players:
     weak: LocalModel
     strong: LocalModel
     between: LocalModel | None
+    larger: LocalModel | None
     untrained: LocalModel | None
     """The strong model's shape without its training; for family members only."""
 
     @property
     def all(self) -> dict[str, LocalModel]:
         """Name in `Material.readings` → model."""
-        named = {"weak": self.weak, "strong": self.strong, "between": self.between, "untrained": self.untrained}
-        return {name: model for name, model in named.items() if model is not None}
+        return {
+            name: model
+            for name in ("weak", "strong", "between", "larger", "untrained")
+            if (model := getattr(self, name))
+        }
+
+    def readers(self, exercise: str) -> dict[str, LocalModel]:
+        """Those who read an exercise: pairs of sizes are played on the plain one only."""
+        return {name: model for name, model in self.all.items() if name != "larger" or exercise == PLAIN}
 
 
 def generalize(config: GeneralizeConfig, *, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
@@ -74,20 +87,17 @@ def generalize(config: GeneralizeConfig, *, say: Callable[[str], None] = lambda 
         exercises = exercises_of(desk, config, sizes, own)
         asked = partial(opened, desk, config, exercises)
         desk.stage("questions", lambda: {"exercises": asked(), "subject": players.strong.identity})
-        shelves = {name: shelves_of(desk, exercise, players) for name, exercise in exercises.items()}
-        first, names = config.seed, tuple(methods)
-        if "methods" in config.parts:
-            seeds = tuple(range(first, first + sizes.seeds))
-            play_cases(desk, cases_of(config, names), shelves, seeds=seeds, untrained=sizes.untrained_seeds)
-        if "scaling" in config.parts:
-            seeds = tuple(range(first, first + sizes.scaling_seeds))
-            play_cases(desk, scaling_cases(config), shelves, seeds=seeds, untrained=0)
+        shelves = {name: shelves_of(desk, config, exercise, players) for name, exercise in exercises.items()}
+        if "oversight" in config.parts:
+            shelves[OVERSEEN] = play_overseers(desk, config, exercises[PLAIN], shelves[PLAIN], players)
+        for each in rounds_of(config, sizes, methods):
+            play_round(desk, each, shelves)
         if "easy-to-hard" in config.parts:
             play_hard(desk, config, shelves)
         if "truth" in config.parts:
             play_truth(desk, config, exercises[PLAIN], players.strong.digest)
         done = Stored(ws, _Keyed(desk.key("run")))
-        for part, work in scored(desk, config, names, done).items():
+        for part, work in scored(desk, config, tuple(methods), done).items():
             with desk.together(f"scores, {part}") as new:
                 if new:
                     say(f"scores, {part}")
@@ -102,17 +112,21 @@ def generalize(config: GeneralizeConfig, *, say: Callable[[str], None] = lambda 
 
 def playable(config: GeneralizeConfig) -> GeneralizeConfig:
     """The options without what these models or data can't be asked: a quirk is planted in family members, on slips."""
-    if config.data is None and config.task == "slips" and config.strong.startswith(FAMILY):
-        return config
-    kept = tuple(part for part in config.parts if part != "truth")
-    return replace(config, parts=kept or ("methods",))
+    slips = config.data is None and config.task == "slips"
+    able = {"truth": slips and config.strong.startswith(FAMILY), "oversight": slips}
+    kept = tuple(part for part in config.parts if able.get(part, True)) or ("methods",)
+    stranger = config.larger.startswith(FAMILY) and not config.strong.startswith(FAMILY)
+    larger = "" if stranger or config.larger == config.strong or "scaling" not in kept else config.larger
+    return replace(config, parts=kept, larger=larger)
 
 
 def expected_stages(config: GeneralizeConfig) -> int:
     """How many times `say` is called in a sweep from nothing, about: what a progress bar counts to."""
-    methods, cases = len(chosen_methods(config)), len(config.settings) * len(config.supervision)
+    (frozen, changing), cases = by_body(chosen_methods(config)), len(config.settings) * len(config.supervision)
     exercises = 1 + len({"distractor", "loud"} & set(config.settings))
-    return 1 + 8 * exercises + cases * (1 + methods) * ("methods" in config.parts)
+    found = 1 + 8 * exercises + cases * (1 + len(frozen)) * ("methods" in config.parts)
+    found += cases * len(changing) * ("bodies" in config.parts)
+    return found + (1 + len(config.overseers) * (2 + len(SCALED))) * ("oversight" in config.parts)
 
 
 def chosen_methods(config: GeneralizeConfig) -> dict[str, Method]:
@@ -124,24 +138,21 @@ def chosen_methods(config: GeneralizeConfig) -> dict[str, Method]:
         raise SuperalignError(f"--supervision {unknown[0]}: no such supervisor; use any of: {'; '.join(SUPERVISIONS)}")
     if not config.settings or not config.supervision or config.seeds < 0 or config.seed < 0:
         raise SuperalignError("a sweep needs a setting, a supervisor, and seeds from 0 on")
+    if "oversight" in config.parts:
+        check_overseers(config)
     names = dict.fromkeys(("zero-shot", "naive", *(config.methods or known)))
     return {name: known[name] for name in names}
 
 
 def players_of(config: GeneralizeConfig) -> Players:
     """Load the models. Raises SuperalignError where one can't be loaded."""
-    from superalign.training.family import SIZES, fresh_model
-
-    strong, size = load_model(config.strong), config.strong.removeprefix(FAMILY)
-    untrained = None
-    if config.strong.startswith(FAMILY) and size in SIZES:
-        network = fresh_model(size, seed=0).eval()
-        untrained = LocalModel(name="untrained", network=network, tokenizer=strong.tokenizer).sealed()
+    strong = load_model(config.strong)
     return Players(
         weak=load_model(config.weak),
         strong=strong,
         between=load_model(config.between) if config.between else None,
-        untrained=untrained,
+        larger=load_model(config.larger) if config.larger else None,
+        untrained=untrained_like(config.strong, strong),
     )
 
 
@@ -178,36 +189,36 @@ def _stated(config: GeneralizeConfig) -> dict[str, Any]:
     return {k: v for k, v in told.items() if k not in ("workspace", "workers", "json")}
 
 
-def play_cases(desk: Desk, cases: Sequence[Case], shelves: Shelves, *, seeds: tuple[int, ...], untrained: int) -> None:
+def play_round(desk: Desk, each: Round, shelves: Shelves) -> None:
     """Every method of every case: first labels and bounds, which methods share, then the students."""
     sizes: GeneralizeSizes = desk.sizes  # type: ignore[assignment]
-    labelled = label_jobs(cases, shelves, seeds, sizes)
+    labelled = label_jobs(each.cases, shelves, each.seeds, sizes)
     courses = desk.stages(label_all, {name: (job, "") for name, job in labelled.items()})
-    taught = method_jobs(cases, shelves, courses, untrained)
+    taught = method_jobs(each.cases, shelves, courses, each.untrained, first=each.first)
     desk.stages(teach_all, {name: (job, "") for name, job in taught.items()})
 
 
-def shelves_of(desk: Desk, exercise: Exercise, players: Players) -> tuple[Shelf, Shelf]:
+def shelves_of(desk: Desk, config: GeneralizeConfig, exercise: Exercise, players: Players) -> tuple[Shelf, Shelf]:
     """Where the features of an exercise's two sides lie, once every model has read them."""
     return tuple(  # type: ignore[return-value]
-        _shelf(desk, questions, digest, players)
+        _shelf(desk, questions, digest, players.readers(exercise.name), config.strong)
         for questions, digest in ((exercise.train, exercise.train_digest), (exercise.exam, exercise.exam_digest))
     )
 
 
-def _shelf(desk: Desk, questions: Questions, digest: str, players: Players) -> Shelf:
+def _shelf(desk: Desk, questions: Questions, digest: str, readers: Mapping[str, LocalModel], strong: str) -> Shelf:
     found = []
-    for name, model in players.all.items():
+    for name, model in readers.items():
 
         def work(model: LocalModel = model) -> dict[str, str]:
             return {"features": desk.ws.store.put(features_to_bytes(features_of(model, questions)))}
 
         stored = desk.once(f"features of {digest[:12]} under {model.digest[:12]}", work)
-        found.append(("s" if name == "between" else name, stored["features"]))
-    return shelf_of(desk.ws.store.root, tuple(found), questions)
+        found.append((name, stored["features"]))
+    return shelf_of(desk.ws.store.root, tuple(found), questions, digest=digest, strong=strong)
 
 
 def features_of(model: LocalModel, questions: Questions) -> tuple[TextFeatures, ...]:
     """As `features`, with the context that the family reads before code; other models read the texts alone."""
-    context, skip = (FAMILY_CONTEXT, 2) if one_token_a_word(model.tokenizer) else ("", 0)
+    context, skip = read_after(model)
     return features(model, questions, context=context, skip=skip)

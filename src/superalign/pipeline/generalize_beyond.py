@@ -140,15 +140,16 @@ def score_truth(desk: Desk, config: GeneralizeConfig, done: Done) -> None:
     for name, interval in truth_figures(raws, draws=sizes.draws).items():
         condition, _, rest = name.partition(", ")
         probe, _, part = rest.partition(", ")
-        tags = {"condition": condition, "probe": probe, "part": PARTS.get(part, part)}
+        tags = {"condition": condition, "probe": probe, "part": PARTS.get(part, part), "seeds": len(raws)}
         sheet.put(f"truth.{name}", f"quirky model: {name}", interval, inputs, figure="truth", **tags)
     for who, place in product(("organism", "twin"), ("alice", "bob")):
         prefix = f"forms/{who}/{place}/"
-        said = {name.removeprefix(prefix): rows for name, rows in raws[0].items() if name.startswith(prefix)}
+        forms = (name for name in raws[0] if name.startswith(prefix))
+        said = {name.removeprefix(prefix): np.stack([raw[name] for raw in raws]) for name in forms}
         for form, found in consistency(said, raws[0]["truth"], raws[0]["clusters"]).items():
             title, by = f"quirky model: {who}, {place} asks, {form}: share of answers that stay", f"{who}, {place} asks"
             key = f"consistency.{who}.{place}.{form}"
-            sheet.put(key, title, found.same, inputs, figure="consistency", form=form, method=by)
+            sheet.put(key, title, found.same, inputs, figure="consistency", form=form, method=by, seeds=len(raws))
 
 
 def _same_exam(sheet: Sheet, exam: Questions, raws: list[dict[str, np.ndarray]]) -> None:

@@ -14,10 +14,10 @@ from superalign.generalization.easy_to_hard import easy_to_hard
 from superalign.generalization.material import halves
 from superalign.generalization.quirky import QUIRKS, TOP, context, fit_honest, fit_quirky
 from superalign.generalization.truth import PLACES, measure_truth
-from superalign.models import LocalModel, load_model, pack
+from superalign.models import load_model, pack
 from superalign.pipeline.generalize_answers import arrays_to_bytes, packed
 from superalign.pipeline.generalize_beyond import QUIRK
-from superalign.pipeline.generalize_work import Shelf, material_of
+from superalign.pipeline.generalize_work import Shelf, material_of, untrained_like
 from superalign.training.reviewer import ReviewerRecipe
 
 FORMS = ("renamed", "indented", "by bot", "cue audit", "alice", "bob")
@@ -101,14 +101,3 @@ def truth_one(job: TruthJob) -> dict[str, Any]:
             name: {"identity": model.identity, "weights": store.put(pack(model))} for name, model in pair.items()
         },
     }
-
-
-def untrained_like(address: str, model: LocalModel) -> LocalModel | None:
-    """A network of that shape that was never trained, for family members; None for others."""
-    from superalign.training.family import SIZES, fresh_model
-
-    size = address.removeprefix("family:")
-    if not address.startswith("family:") or size not in SIZES:
-        return None
-    network = fresh_model(size, seed=0).eval()
-    return LocalModel(name="untrained", network=network, tokenizer=model.tokenizer).sealed()

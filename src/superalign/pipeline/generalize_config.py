@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-Part = Literal["methods", "scaling", "easy-to-hard", "truth"]
+Part = Literal["methods", "bodies", "oversight", "scaling", "easy-to-hard", "truth"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +39,15 @@ class GeneralizeConfig:
     """A model between weak and strong, for chains; empty: none."""
     strong: str = "family:m"
     """The strong model."""
-    parts: tuple[Part, ...] = ("methods", "scaling", "easy-to-hard", "truth")
-    """What is measured: every method in every setting; pairs of sizes; from easy questions to hard ones; whether a
-    model that answers wrongly in a known context still tells what it knows."""
+    larger: str = "family:l"
+    """A model beyond the strong one, for pairs of sizes alone; empty: none. Beside a strong model that is no family
+    member the family's is left out."""
+    parts: tuple[Part, ...] = ("methods", "bodies", "oversight", "scaling", "easy-to-hard", "truth")
+    """What is measured: every method on frozen features in every setting; methods that change the network; labels of
+    oversight protocols; pairs of sizes; from easy questions to hard ones; whether a model that answers wrongly in a
+    known context still tells what it knows."""
+    overseers: tuple[str, ...] = ("unaided", "consultancy", "debate", "critique of 3")
+    """Protocols whose labels are learned from, on slips: the weak model judges, the strong one helps it."""
     seeds: int = 0
     """Seeds: halves, labels and whatever is random; 0: those of the preset."""
     seed: int = 0
@@ -63,7 +69,10 @@ class GeneralizeSizes:
     exam: int = 3_000
     untrained_seeds: int = 3
     """Seeds in which every method also teaches an untrained network, the control."""
+    body_seeds: int = 2
+    """Seeds in which methods that change the network are played, the first ones; one of them untrained, too."""
     scaling_seeds: int = 5
+    """Of pairs of sizes, of easy to hard, and of oversight."""
     truth_seeds: int = 2
     truth_steps: int = 300
     draws: int = 2_000
@@ -79,6 +88,7 @@ def generalize_sizes(config: GeneralizeConfig) -> GeneralizeSizes:
         half_b=1_200,
         exam=1_000,
         untrained_seeds=1,
+        body_seeds=1,
         scaling_seeds=2,
         truth_seeds=1,
         truth_steps=150,

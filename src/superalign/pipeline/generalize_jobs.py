@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,20 @@ import numpy as np
 from superalign.generalization import Questions, Reading
 from superalign.generalization.distractor import visible
 from superalign.pipeline.generalize_config import GeneralizeSizes
-from superalign.pipeline.generalize_plan import Case, exercise_of
+from superalign.pipeline.generalize_plan import Case
 from superalign.pipeline.generalize_work import CourseJob, MethodJob, Shelf
 
 Shelves = Mapping[str, tuple[Shelf, Shelf]]
 """Exercise → where features of its training questions and of its exam lie."""
 
 
-def shelf_of(objects: Path, features: tuple[tuple[str, str], ...], questions: Questions) -> Shelf:
-    """A shelf of features that are in the store, (who reads, digest) each, beside what is known of the questions."""
+def shelf_of(
+    objects: Path, features: tuple[tuple[str, str], ...], questions: Questions, *, digest: str, strong: str
+) -> Shelf:
+    """A shelf of features that are in the store, (who reads, digest) each, beside what is known of the questions.
+
+    `digest` is theirs in the store, `strong` the address of the strong model.
+    """
     return Shelf(
         objects=objects,
         features=features,
@@ -29,6 +35,8 @@ def shelf_of(objects: Path, features: tuple[tuple[str, str], ...], questions: Qu
         paired=questions.second is not None,
         difficulty=tuple((way, values.astype(float).tobytes()) for way, values in questions.difficulty.items()),
         visible=tuple((name, evidence_of(seen).tobytes()) for name, seen in visible(questions).items()),
+        questions=digest,
+        strong=strong,
     )
 
 
@@ -43,7 +51,7 @@ def label_jobs(
     """Name of a stage → labels and bounds of one case, all seeds."""
     found = {}
     for case in cases:
-        train, exam = shelves[exercise_of(case.setting)]
+        train, exam = shelves[case.exercise]
         found[case.bounds] = CourseJob(
             train=train,
             exam=exam,
@@ -56,12 +64,12 @@ def label_jobs(
 
 
 def method_jobs(
-    cases: Sequence[Case], shelves: Shelves, courses: Mapping[str, Any], untrained: int
+    cases: Sequence[Case], shelves: Shelves, courses: Mapping[str, Any], untrained: int, *, first: int | None = None
 ) -> dict[str, MethodJob]:
-    """Name of a stage → one method in one case, all seeds. The exam goes without its truth."""
+    """Name of a stage → one method in one case, in all seeds or the first few. The exam goes without its truth."""
     found = {}
     for case in cases:
-        train, exam = shelves[exercise_of(case.setting)]
+        train, exam = shelves[case.exercise]
         for name in case.methods:
             found[case.answers(name)] = MethodJob(
                 train=train,
@@ -69,7 +77,7 @@ def method_jobs(
                 setting=case.setting,
                 supervision=case.supervision,
                 method=name,
-                courses=courses[case.bounds]["seeds"],
+                courses=dict(islice(courses[case.bounds]["seeds"].items(), first)),
                 untrained=untrained,
             )
     return found

@@ -7,15 +7,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from superalign.evidence import Event, Finding, Tampered, Workspace
+from superalign.evidence import Event, Finding, Workspace
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.generalize_config import GeneralizeConfig, GeneralizeSizes
 from superalign.pipeline.generalize_pages import drawn
 from superalign.pipeline.generalize_scores import scored
-from superalign.pipeline.stored import MALFORMED, MAX_RUNS, Malformed, Stored
+from superalign.pipeline.recounted import counted, is_whole, sealed_before, sizes_of, unfit
+from superalign.pipeline.stored import Malformed, Stored
 
-LARGER = 20
-"""A size may be so many times that of the default preset."""
 MOST_NAMES = 200
 
 
@@ -44,33 +43,17 @@ class Sweep:
 
 def sweeps_of(ws: Workspace) -> tuple[list[Sweep], list[Finding]]:
     """The different sweeps of a workspace, and what is wrong with others."""
-    sweeps: dict[str, Sweep] = {}
-    findings = []
-    for event in ws.ledger.events("run"):
-        if "generalization" not in event.body:
-            continue
-        try:
-            sweep = Sweep(event=event, config=_config(event, ws), sizes=_sizes(event))
-            if event.body.get("items") != drawn(sweep.config, sweep.sizes):
-                raise Malformed(event.seq, "this version of superalign draws other items than the one that made this")
-            _names(event, event.body.get("methods"), "methods")
-            _sealed_before(ws, sweep)
-        except MALFORMED as error:
-            do = "verify it with the version that made it, or don't rely on it"
-            findings.append(Finding(seq=event.seq, what=f"{error!s:.300}", where=f"event {event.seq}", do=do))
-            continue
-        sweeps.setdefault(sweep.key, sweep)
-    if len(sweeps) > MAX_RUNS:
-        raise Tampered(f"{len(sweeps)} different sweeps, and scores of {MAX_RUNS} at most are recomputed")
-    return list(sweeps.values()), findings
+    return counted(ws, "generalization", "sweep", lambda event: _sweep(event, ws))
 
 
-def _sealed_before(ws: Workspace, sweep: Sweep) -> None:
-    """Raises Malformed unless the sweep's plan was sealed before its first stage."""
-    plans = [event.seq for event in ws.ledger.events("plan") if event.body.get("generalization") == sweep.key]
-    played = [event.seq for event in ws.ledger.events("stage") if event.body.get("run") == sweep.key]
-    if played and (not plans or min(plans) > min(played)):
-        raise Malformed(sweep.event.seq, "this sweep was played before its plan was sealed")
+def _sweep(event: Event, ws: Workspace) -> Sweep:
+    """Raises Malformed, or another of MALFORMED, for what this version makes no sweep of."""
+    sweep = Sweep(event=event, config=_config(event, ws), sizes=sizes_of(event, GeneralizeSizes(), "sweep", least=0))
+    if event.body.get("items") != drawn(sweep.config, sweep.sizes):
+        raise Malformed(event.seq, "this version of superalign draws other items than the one that made this")
+    _names(event, event.body.get("methods"), "methods")
+    sealed_before(ws, sweep, "generalization", "sweep")
+    return sweep
 
 
 def replay_sweep(sweep: Sweep, tally: Any, ws: Workspace) -> None:
@@ -94,15 +77,15 @@ def _config(event: Event, ws: Workspace) -> GeneralizeConfig:
         if isinstance(default, tuple):
             kept[field.name] = _names(event, value, field.name)
         elif isinstance(default, int):
-            if not (isinstance(value, str) and value.isdecimal() and len(value) < 10):
-                raise Malformed(event.seq, f"{value!r:.80} can't be the {field.name} of a sweep")
+            if not is_whole(value):
+                raise unfit(event, value, field.name, "sweep")
             kept[field.name] = int(value)
         elif field.name == "data":
             kept["data"] = None if value == "None" else Path(str(value))
         elif isinstance(value, str):
             kept[field.name] = value
         else:
-            raise Malformed(event.seq, f"{value!r:.80} can't be the {field.name} of a sweep")
+            raise unfit(event, value, field.name, "sweep")
     _choices(event, kept)
     return GeneralizeConfig(workspace=ws.path, **kept)
 
@@ -112,25 +95,14 @@ def _choices(event: Event, kept: Mapping[str, Any]) -> None:
     hints = get_type_hints(GeneralizeConfig)
     for name in ("preset", "task"):
         if kept[name] not in get_args(hints[name]):
-            raise Malformed(event.seq, f"{kept[name]!r:.80} can't be the {name} of a sweep")
+            raise unfit(event, kept[name], name, "sweep")
     for name in ("settings", "parts"):
         if set(kept[name]) - set(get_args(get_args(hints[name])[0])):
-            raise Malformed(event.seq, f"{kept[name]!r:.80} can't be the {name} of a sweep")
+            raise unfit(event, kept[name], name, "sweep")
 
 
 def _names(event: Event, value: Any, what: str) -> tuple[str, ...]:
     fits = isinstance(value, list) and len(value) <= MOST_NAMES and all(isinstance(v, str) for v in value)
     if not fits or len(set(value)) < len(value):
-        raise Malformed(event.seq, f"{value!r:.80} can't be the {what} of a sweep")
+        raise unfit(event, value, what, "sweep")
     return tuple(value)
-
-
-def _sizes(event: Event) -> GeneralizeSizes:
-    told, usual = event.body.get("sizes"), GeneralizeSizes()
-    names = [field.name for field in fields(GeneralizeSizes)]
-    if not isinstance(told, Mapping) or set(told) != set(names):
-        raise Malformed(event.seq, "the sizes of this sweep are no such object")
-    for name in names:
-        if type(told[name]) is not int or not 0 <= told[name] <= LARGER * getattr(usual, name):
-            raise Malformed(event.seq, f"{told[name]!r:.80} can't be the size {name} of a sweep")
-    return GeneralizeSizes(**told)

@@ -7,23 +7,36 @@ alike when they have the same sign. Organisms are trained from nothing, which wo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from superalign.engine import run_parallel
 from superalign.evidence import SuperalignError, Workspace
-from superalign.generalization import Questions
+from superalign.generalization import Questions, all_methods
 from superalign.generalization.difficulty import graded
 from superalign.generalization.reading import probability
-from superalign.pipeline.generalize import FAMILY, Players, features_of, players_of
+from superalign.pipeline.generalize import features_of, players_of
 from superalign.pipeline.generalize_answers import unpacked
+from superalign.pipeline.generalize_config import GeneralizeSizes
 from superalign.pipeline.generalize_jobs import Shelves, label_jobs, method_jobs, shelf_of
-from superalign.pipeline.generalize_pages import questions_again, task_of
-from superalign.pipeline.generalize_plan import Case, cases_of, scaling_cases
+from superalign.pipeline.generalize_overseen import (
+    LESSON_STAGE,
+    TASK,
+    believed,
+    oversee,
+    overseen_jobs,
+    overseen_stage,
+    with_said,
+)
+from superalign.pipeline.generalize_pages import PLAIN, questions_again, task_of
+from superalign.pipeline.generalize_plan import OVERSEEN, Round, rounds_of
 from superalign.pipeline.generalize_recount import Sweep
-from superalign.pipeline.generalize_work import features_from_bytes, label_all, teach_all
+from superalign.pipeline.generalize_work import FAMILY, features_from_bytes, label_all, teach_all
 from superalign.pipeline.stored import Stored
+
+if TYPE_CHECKING:
+    from superalign.models import LocalModel  # torch loads where it is needed
 
 TOLERANCE = 1e-3
 """Absolute, on features; one that differs by more is unlike."""
@@ -42,39 +55,56 @@ class DoneAgain(NamedTuple):
 def teach_again(sweep: Sweep, ws: Workspace, *, say: Callable[[str], None], workers: int = 1) -> Iterator[DoneAgain]:
     """All stages of a sweep that was scored. Raises SuperalignError for models that no ledger can name."""
     config, sizes, done = sweep.config, sweep.sizes, Stored(ws, sweep)
-    for address in filter(None, (config.weak, config.between, config.strong)):
+    for address in filter(None, (config.weak, config.between, config.strong, config.larger)):
         if not address.startswith(FAMILY):
             raise SuperalignError(f"{address!r:.80} is an address that no ledger can give: such sweeps end at level 2")
     shelves: dict[str, Any] = {}
     players = players_of(config)
     for name, kept in done("questions")["exercises"].items():
+        readers = players.readers(name)
         sides = [("train", kept["train"]), ("validation", kept["exam"])]
         asked = [(graded(questions_again(ws, task_of(config), *side)), side[1]) for side in sides]
         for questions, digest in asked:
-            yield from _read_again(ws, done, players, questions, digest, say)
-        shelves[name] = tuple(_shelf(ws, done, players, *each) for each in asked)
-    rounds = [("methods", cases_of(config, sweep.methods), sizes.seeds, sizes.untrained_seeds)]
-    rounds += [("scaling", scaling_cases(config), sizes.scaling_seeds, 0)]
-    for part, cases, count, untrained in rounds:
-        if done(f"scores, {part}") is not None:
-            seeds = tuple(range(config.seed, config.seed + count))
-            yield from _cases_again(sweep, done, cases, shelves, seeds, untrained, say, workers)
+            yield from _read_again(ws, done, readers, questions, digest, say)
+        shelves[name] = tuple(_shelf(ws, done, readers, *each, config.strong) for each in asked)
+    if done("scores, oversight") is not None:
+        yield from _overseen_again(sweep, ws, done, say, workers)
+        told = {overseen_stage(name): done(overseen_stage(name)) for name in config.overseers}
+        shelves[OVERSEEN] = with_said(shelves[PLAIN], config, told)
+    known = all_methods()
+    for each in rounds_of(config, sizes, {name: known[name] for name in sweep.methods}):
+        if done(f"scores, {each.part}") is not None:
+            yield from _round_again(each, sizes, done, shelves, say, workers)
 
 
-def _cases_again(
-    sweep: Sweep,
+def _overseen_again(
+    sweep: Sweep, ws: Workspace, done: Stored, say: Callable[[str], None], workers: int
+) -> Iterator[DoneAgain]:
+    """Every protocol, played again."""
+    kept, task = done("questions")["exercises"][PLAIN], task_of(sweep.config)
+    train, exam = (questions_again(ws, task, *at) for at in (("train", kept["train"]), ("validation", kept["exam"])))
+    jobs = overseen_jobs(sweep.config, train, exam, questions_again(ws, TASK, "train", done(LESSON_STAGE)["lesson"]))
+    names = list(jobs)
+    for again in run_parallel(oversee, [jobs[name] for name in names], workers=workers):
+        name = names[again.index]
+        say(name)
+        sides = ("train", "exam")
+        gaps = np.concatenate([abs(believed(done(name), side) - believed(again.result, side)) for side in sides])
+        yield DoneAgain(name, len(gaps), int((gaps > TOLERANCE).sum()), float(gaps.max()))
+
+
+def _round_again(
+    each: Round,
+    sizes: GeneralizeSizes,
     done: Stored,
-    cases: list[Case],
     shelves: Shelves,
-    seeds: tuple[int, ...],
-    untrained: int,
     say: Callable[[str], None],
     workers: int,
 ) -> Iterator[DoneAgain]:
-    stored = {case.bounds: done(case.bounds) for case in cases}
+    stored = {case.bounds: done(case.bounds) for case in each.cases}
     for work, jobs in (
-        (label_all, label_jobs(cases, shelves, seeds, sweep.sizes)),
-        (teach_all, method_jobs(cases, shelves, stored, untrained)),
+        (label_all, label_jobs(each.cases, shelves, each.seeds, sizes)),
+        (teach_all, method_jobs(each.cases, shelves, stored, each.untrained, first=each.first)),
     ):
         names = list(jobs)
         for again in run_parallel(work, [jobs[name] for name in names], workers=workers):  # type: ignore[arg-type]
@@ -83,10 +113,15 @@ def _cases_again(
 
 
 def _read_again(
-    ws: Workspace, done: Stored, players: Players, questions: Questions, digest: str, say: Callable[[str], None]
+    ws: Workspace,
+    done: Stored,
+    readers: Mapping[str, LocalModel],
+    questions: Questions,
+    digest: str,
+    say: Callable[[str], None],
 ) -> Iterator[DoneAgain]:
     """The features of one side of an exercise, under every model, computed anew."""
-    for model in players.all.values():
+    for model in readers.values():
         stage = _stage(digest, model.digest)
         say(stage)
         stored = features_from_bytes(ws.store.get(done(stage)["features"]))
@@ -95,12 +130,11 @@ def _read_again(
         yield DoneAgain(stage, sum(gap.size for gap in gaps), unlike, max(float(gap.max()) for gap in gaps))
 
 
-def _shelf(ws: Workspace, done: Stored, players: Players, questions: Questions, digest: str) -> Any:
-    found = [
-        ("s" if name == "between" else name, done(_stage(digest, model.digest))["features"])
-        for name, model in players.all.items()
-    ]
-    return shelf_of(ws.store.root, tuple(found), questions)
+def _shelf(
+    ws: Workspace, done: Stored, readers: Mapping[str, LocalModel], questions: Questions, digest: str, strong: str
+) -> Any:
+    found = [(name, done(_stage(digest, model.digest))["features"]) for name, model in readers.items()]
+    return shelf_of(ws.store.root, tuple(found), questions, digest=digest, strong=strong)
 
 
 def _stage(data: str, model: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from superalign.pipeline.generalize_answers import unpacked
 from superalign.pipeline.generalize_beyond import score_hard, score_truth
 from superalign.pipeline.generalize_config import GeneralizeConfig
 from superalign.pipeline.generalize_pages import PLAIN
-from superalign.pipeline.generalize_plan import BESIDE, PRIMARY, Case, cases_of, exercise_of, scaling_cases
+from superalign.pipeline.generalize_plan import BESIDE, PRIMARY, Case, by_body, cases_of, overseen_cases, scaling_cases
 from superalign.pipeline.generalize_sheet import Done, Sheet, sheet_of
 from superalign.stats.interval import Interval, refused
 
@@ -58,8 +59,12 @@ def answered(case: Case, done: Done) -> Answered:
 
 def scored(desk: Desk, config: GeneralizeConfig, methods: tuple[str, ...], done: Done) -> dict[str, Callable[[], None]]:
     """Part of the sweep → what scores it."""
+    known = all_methods()
+    frozen, changing = by_body({name: known[name] for name in methods})
     work = {
-        "methods": lambda: score_methods(desk, config, methods, done),
+        "methods": lambda: score_cases(desk, config, cases_of(config, frozen), done),
+        "bodies": lambda: score_bodies(desk, config, cases_of(config, changing), done),
+        "oversight": lambda: score_cases(desk, config, overseen_cases(config), done),
         "scaling": lambda: score_scaling(desk, config, done),
         "easy-to-hard": lambda: score_hard(desk, config, done),
         "truth": lambda: score_truth(desk, config, done),
@@ -67,10 +72,23 @@ def scored(desk: Desk, config: GeneralizeConfig, methods: tuple[str, ...], done:
     return {part: work[part] for part in config.parts if part in work}
 
 
-def score_methods(desk: Desk, config: GeneralizeConfig, methods: tuple[str, ...], done: Done) -> None:
+def score_bodies(desk: Desk, config: GeneralizeConfig, cases: Sequence[Case], done: Done) -> None:
+    """Every figure of methods that change the network, in their few seeds, beside zero-shot and naive in the same."""
+    for case in cases:
+        sheet, found, seeds = sheet_of(desk, config, case.asked, done), answered(case, done), desk.sizes.body_seeds
+        bounds = {"seeds": dict(islice(done(case.bounds)["seeds"].items(), seeds))}
+        for name in case.methods:
+            _score_method(sheet, case, name, found, bounds)
+        beside = answered(case._replace(methods=BESIDE if "methods" in config.parts else ()), done)
+        logits = {name: rows[:seeds] for name, rows in beside.logits.items()} | found.logits
+        both = found._replace(logits=logits, stored=beside.stored | found.stored)
+        _score_contrasts(sheet, case, both, of=found.logits)
+
+
+def score_cases(desk: Desk, config: GeneralizeConfig, cases: Sequence[Case], done: Done) -> None:
     """Every figure of every method in every case, and what is told apart."""
-    for case in cases_of(config, methods):
-        sheet = sheet_of(desk, config, exercise_of(case.setting), done)
+    for case in cases:
+        sheet = sheet_of(desk, config, case.asked, done)
         bounds, found = done(case.bounds), answered(case, done)
         floor, ceiling = (_rows(bounds, part) for part in ("floor", "ceiling"))
         shared = desk.ws.store.put_json(bounds)
@@ -83,23 +101,16 @@ def score_methods(desk: Desk, config: GeneralizeConfig, methods: tuple[str, ...]
             )
         if np.isnan(floor).any():
             raise ValueError(f"{case.supervision} says nothing of some of the exam: it bounds no gap")
-        curve = {int(k): score(_rows(bounds, "taught", k), sheet.truth) for k in _counts(bounds)}
         for name in case.methods:
-            _score_method(sheet, case, name, found, (floor, ceiling), curve, shared)
-        _score_contrasts(sheet, case, found)
+            _score_method(sheet, case, name, found, bounds)
+        _score_contrasts(sheet, case, found, of=found.logits)
 
 
-def _score_method(
-    sheet: Sheet,
-    case: Case,
-    name: str,
-    found: Answered,
-    bounds: tuple[np.ndarray, np.ndarray],
-    curve: Mapping[int, np.ndarray],
-    shared: str,
-) -> None:
+def _score_method(sheet: Sheet, case: Case, name: str, found: Answered, bounds: Mapping[str, Any]) -> None:
     """All figures of one method; of one that failed, its accuracy is refused and says why."""
-    method = all_methods()[name]
+    method, floor, ceiling = all_methods()[name], _rows(bounds, "floor"), _rows(bounds, "ceiling")
+    shared = sheet.desk.ws.store.put_json(bounds)
+    curve = {int(k): score(_rows(bounds, "taught", k), sheet.truth) for k in _counts(bounds)}
     tags = {
         "setting": case.setting.name,
         "supervision": case.supervision,
@@ -107,7 +118,7 @@ def _score_method(
         "kind": method.kind,
         "source": method.source,
         "truths": method.truths,
-        "seeds": len(bounds[0]),
+        "seeds": len(floor),
     }
     if name in found.failed:
         no = refused(found.failed[name], n=len(sheet.truth), clusters=len(set(sheet.clusters.tolist())), method="")
@@ -115,7 +126,7 @@ def _score_method(
         return
     stored = sheet.desk.ws.store.put_json(found.stored[name])
     graded = Graded(
-        truth=sheet.truth, clusters=sheet.clusters, floor=bounds[0], ceiling=bounds[1], student=found.logits[name]
+        truth=sheet.truth, clusters=sheet.clusters, floor=floor, ceiling=ceiling, student=found.logits[name]
     )
     measures = figures(
         graded,
@@ -136,12 +147,14 @@ def _score_method(
     )
 
 
-def _score_contrasts(sheet: Sheet, case: Case, found: Answered) -> None:
+def _score_contrasts(sheet: Sheet, case: Case, found: Answered, *, of: Iterable[str]) -> None:
+    """Each of these methods beside zero-shot and naive."""
     right = {name: score(logits, sheet.truth) for name, logits in found.logits.items()}
-    primary = [pair for pair in PRIMARY if set(pair) <= set(right)]
+    asked = set(of)
+    primary = [pair for pair in PRIMARY if set(pair) <= asked]
     seen = {frozenset(pair) for pair in primary}
     further = []
-    for pair in ((name, other) for name in right for other in BESIDE if name != other and other in right):
+    for pair in ((name, other) for name in of for other in BESIDE if name != other and other in right):
         if frozenset(pair) not in seen:
             seen.add(frozenset(pair))
             further.append(pair)
@@ -175,7 +188,7 @@ def score_scaling(desk: Desk, config: GeneralizeConfig, done: Done) -> None:
 
 def _score_pair(sheet: Sheet, config: GeneralizeConfig, case: Case, bounds: Mapping[str, Any], found: Answered) -> None:
     """One pair of sizes: accuracies of floor, ceiling and students, and PGR of students."""
-    sizes = {"weak": config.weak, "s": config.between, "strong": config.strong}
+    sizes = {"weak": config.weak, "between": config.between, "strong": config.strong, "larger": config.larger}
     floor, ceiling = (_rows(bounds, part) for part in ("floor", "ceiling"))
     store, weak, strong = sheet.desk.ws.store, case.setting.view.reading, case.setting.strong
     shared = store.put_json(bounds)

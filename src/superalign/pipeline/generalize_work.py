@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,17 +23,25 @@ from superalign.generalization import (
     Method,
     Reading,
     Setting,
+    Source,
+    Supervision,
     all_methods,
     course_of,
     readings,
+    said,
     taught,
 )
 from superalign.generalization.distractor import eye
 from superalign.generalization.experiment import fitted_on_truth
+from superalign.generalization.questions import FAMILY_CONTEXT
 from superalign.generalization.reading import log_odds
 from superalign.pipeline.generalize_answers import packed
 from superalign.training.features import TextFeatures
 
+if TYPE_CHECKING:
+    from superalign.models import LocalModel  # torch loads where it is needed
+
+FAMILY = "family:"
 PARTS = ("wide", "surprisal", "worst", "peak")
 TAUGHT_BY_TRUTH = (10, 25, 50, 100, 200, 500, 1_000, 2_000)
 """Numbers of true labels that the strong model is fitted on, beside the methods: what is a method worth?"""
@@ -55,6 +63,12 @@ class Shelf(NamedTuple):
     """(way to tell, float64 of every question)."""
     visible: tuple[tuple[str, bytes], ...] = ()
     """(what anyone sees, float64 evidence for yes of every question)."""
+    said: tuple[tuple[str, bytes], ...] = ()
+    """(protocol, float64 P(yes) that it said of every question)."""
+    questions: str = ""
+    """Digest of the questions, for methods that read texts."""
+    strong: str = ""
+    """Address of the strong model, for methods that change it."""
 
 
 class Exam(NamedTuple):
@@ -121,6 +135,7 @@ def material_of(shelf: Shelf) -> Material:
         clusters=np.array(shelf.clusters),
         kinds=np.array(shelf.kinds),
         difficulty=MappingProxyType({way: np.frombuffer(data) for way, data in shelf.difficulty}),
+        said=MappingProxyType({name: np.frombuffer(data, dtype="<f8") for name, data in shelf.said}),
     )
 
 
@@ -134,12 +149,59 @@ def exam_of(shelf: Shelf) -> Exam:
     return Exam(readings=MappingProxyType(found))
 
 
+def with_networks(shelf: Shelf, found: Mapping[str, Reading]) -> Mapping[str, Reading]:
+    """The readings, the strong model's and the untrained network's with their texts and themselves."""
+    import torch
+
+    torch.set_num_threads(1)
+    items = ObjectStore(shelf.objects, shelf.objects).get_json(shelf.questions)["items"]
+    sides = ("a", "b") if shelf.paired else ("text",)
+    known = dict(found)
+    for name, model in _networks(shelf.strong).items():
+        if name in known:
+            context, skip = read_after(model)
+            texts = tuple(tuple(context + item["input"][side] for item in items) for side in sides)
+            known[name] = replace(known[name], source=Source(model=model, texts=texts, skip=skip))
+    return MappingProxyType(known)
+
+
+@lru_cache(maxsize=2)
+def _networks(strong: str) -> Mapping[str, LocalModel]:
+    from superalign.models import load_model
+
+    model = load_model(strong)
+    return MappingProxyType(
+        {"strong": model} | ({"untrained": bare} if (bare := untrained_like(strong, model)) else {})
+    )
+
+
+def read_after(model: LocalModel) -> tuple[str, int]:
+    """The context that the embedded family reads before code, and its number of tokens; others read texts alone."""
+    from superalign.models.words import one_token_a_word
+
+    return (FAMILY_CONTEXT, 2) if one_token_a_word(model.tokenizer) else ("", 0)
+
+
+def untrained_like(address: str, model: LocalModel) -> LocalModel | None:
+    """A network of that shape that was never trained, for family members; None for others."""
+    from superalign.models import LocalModel
+    from superalign.training.family import SIZES, fresh_model
+
+    size = address.removeprefix(FAMILY)
+    if not address.startswith(FAMILY) or size not in SIZES:
+        return None
+    network = fresh_model(size, seed=0).eval()
+    return LocalModel(name="untrained", network=network, tokenizer=model.tokenizer).sealed()
+
+
 def label_all(job: CourseJob) -> dict[str, Any]:
     """Seed → halves, the supervisor's labels, its own answers to the exam, the ceiling's, those of k true labels."""
     material, exam = material_of(job.train), material_of(job.exam)
     found = {}
     for seed in job.seeds:
-        course = course_of(material, job.setting, seed=seed, supervision=SUPERVISIONS[job.supervision], sizes=job.sizes)
+        course = course_of(
+            material, job.setting, seed=seed, supervision=supervised_by(job.supervision), sizes=job.sizes
+        )
         found[str(seed)] = _bounds(course, exam)
     return {"seeds": found}
 
@@ -163,9 +225,14 @@ def _bounds(course: Course, exam: Material) -> dict[str, Any]:
     return out
 
 
+def supervised_by(name: str) -> Supervision:
+    """A simulated supervisor, or what a protocol said."""
+    return SUPERVISIONS.get(name) or said(name)
+
+
 def course_again(job: MethodJob, material: Material, seed: str) -> Course:
     """A course from what was stored of it: nothing is labelled twice."""
-    kept, supervision = job.courses[seed], SUPERVISIONS[job.supervision]
+    kept, supervision = job.courses[seed], supervised_by(job.supervision)
     half_a, half_b = np.array(kept["half_a"]), np.array(kept["half_b"])
     return Course(
         material=material,
@@ -182,7 +249,10 @@ def course_again(job: MethodJob, material: Material, seed: str) -> Course:
 
 def teach_all(job: MethodJob) -> dict[str, Any]:
     """Seed → the student's answers, what it bought, how long it took; "why" where the method can't be played here."""
-    material, exam, method = material_of(job.train), exam_of(job.exam), all_methods()[job.method]
+    method, material, exam = all_methods()[job.method], material_of(job.train), exam_of(job.exam)
+    if "network" in method.needs:
+        material = replace(material, readings=with_networks(job.train, material.readings))
+        exam = Exam(with_networks(job.exam, exam.readings))
     found: dict[str, Any] = {}
     for i, seed in enumerate(job.courses):
         course = course_again(job, material, seed)

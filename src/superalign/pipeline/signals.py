@@ -21,12 +21,12 @@ from superalign.evidence import Signal, SuperalignError, holdout
 from superalign.oversight import Lesson, case_of, play, protocols
 from superalign.oversight.protocols import QUOTES
 from superalign.oversight.referee import PieceReferee
-from superalign.oversight.types import Players
+from superalign.oversight.types import Case, Players
 from superalign.pipeline.board_scores import Cell, cells_of, packed_episode
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.pages import Opened, open_page, screened, words_of
 from superalign.pipeline.seats import adapted_players, read_afresh, text_players
-from superalign.tasks.item import Item
+from superalign.tasks.item import Item, Page
 from superalign.tasks.slips import slips
 
 if TYPE_CHECKING:
@@ -82,11 +82,16 @@ def chunks(name: str, items: Sequence[Item]) -> list[tuple[str, Sequence[Item]]]
     return [(f"{name}, training pairs from {low}", items[low : low + CHUNK]) for low in starts]
 
 
+def further_pairs(after: int) -> Page:
+    """`LESSON` training pairs that come after the first so many."""
+    page = slips(split="train", view="pair", n=after + LESSON)
+    more = tuple(page.items[after:])
+    return replace(page, items=more, truths={item.id: page.truths[item.id] for item in more})
+
+
 def _lesson(desk: Desk) -> Opened:
     """Pairs with their truth that the sweep does not touch, screened like its own."""
-    page = slips(split="train", view="pair", n=desk.sizes.train_pairs + LESSON)
-    more = tuple(page.items[desk.sizes.train_pairs :])
-    rest = screened(desk, replace(page, items=more, truths={item.id: page.truths[item.id] for item in more}))
+    rest = screened(desk, further_pairs(desk.sizes.train_pairs))
     opened = open_page(desk, rest)
     holdout.screen(desk.ws, opened.digest, words_of(rest))
     return opened
@@ -94,9 +99,22 @@ def _lesson(desk: Desk) -> Opened:
 
 def _players(desk: Desk, cell: Cell, known: Opened, train: Opened, weak: LocalModel, strong: LocalModel) -> Players:
     cases, answers = [case_of(item) for item in known.page.items], known.answers.tolist()
-    seed = desk.config.seed
     pages = ((item.id, truth) for p in (known, train) for item, truth in zip(p.page.items, p.truths, strict=True))
-    referee = PieceReferee(truths=dict(pages))
+    return seated(cell, cases, answers, dict(pages), weak, strong, seed=desk.config.seed)
+
+
+def seated(
+    cell: Cell,
+    cases: Sequence[Case],
+    answers: Sequence[int],
+    truths: Mapping[str, Mapping[str, Any]],
+    weak: LocalModel,
+    strong: LocalModel,
+    *,
+    seed: int,
+) -> Players:
+    """Everybody at the table, fitted on these cases; `base` is the judge before it was. The referee has the truths."""
+    referee = PieceReferee(truths=truths)
     players = text_players(weak, strong, cases, answers, budget=QUOTES, seed=seed, referee=referee)
     read_afresh(players, cases, QUOTES)
     lesson = Lesson(cases=cases, answers=answers, players=players, seed=seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from superalign.adversarial.kinds import context
 from superalign.evidence import SuperalignError, holdout
-from superalign.generalization import WIDE, Material, all_methods, features, questions_of, readings, run_seed
+from superalign.generalization import WIDE, Material, Source, all_methods, features, questions_of, readings, run_seed
 from superalign.models import LocalModel, pack, unpack
 from superalign.oversight import Checker, criticise
 from superalign.pipeline.desk import Desk, register
@@ -49,6 +50,9 @@ def check_method(name: str) -> None:
 class Sweep:
     """The weak-to-strong sweep: pages, truths and features, each made when first needed."""
 
+    before = context(AUTHORS[0], CUES[0], "")
+    """What stands before every text."""
+
     def __init__(self, desk: Desk, weak: LocalModel, strong: LocalModel) -> None:
         self.desk, self.weak, self.strong = desk, weak, strong
         self.train = screened(desk, slips(split="train", view="pair", n=desk.sizes.train_pairs))
@@ -61,7 +65,7 @@ class Sweep:
 
     def _features(self, model: LocalModel, page: Any, name: str) -> tuple[TextFeatures, ...]:
         self.desk.say(f"features of {len(page.items)} {page.split} pairs under the {name} model")
-        return features(model, questions_of(page), context=context(AUTHORS[0], CUES[0], ""))
+        return features(model, questions_of(page), context=self.before)
 
     def _material(self, page: Any, truths: Mapping[str, Any], strong: Sequence[TextFeatures]) -> Material:
         size, found = self.desk.config.model.removeprefix("family:"), {}
@@ -70,7 +74,10 @@ class Sweep:
             fresh = LocalModel(name="untrained", network=network, tokenizer=self.strong.tokenizer)
             found |= readings(self._features(fresh, page, "untrained strong"), "untrained")
         found |= readings(self._features(self.weak, page, "weak"), "weak") | readings(strong, "strong")
-        return questions_of(page, [truths[item.id] for item in page.items]).material(found)
+        questions = questions_of(page, [truths[item.id] for item in page.items])
+        texts = tuple(tuple(self.before + text for text in side) for side in questions.texts)
+        found["strong"] = replace(found["strong"], source=Source(model=self.strong, texts=texts, skip=2))
+        return questions.material(found)
 
     @cached_property
     def weighed(self) -> tuple[TextFeatures, ...]:

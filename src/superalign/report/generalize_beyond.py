@@ -1,17 +1,27 @@
-"""Beyond one supervisor: sizes of models, easy to hard, a model's best guess at the truth, the same question again."""
+"""Beyond one pair of models: sizes of weak and strong ones, easy questions to hard ones, the same question again."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from superalign.report.generalize_figures import DRAWN, Mark, scaling_plot
 from superalign.report.generalize_tables import filled
+from superalign.report.generalize_truth import PLACES, notes, stacked
 from superalign.report.generalize_view import BOUNDS, Pair, SweepView
-from superalign.report.html import Html, cell, column, fold, named, row, table, tag, together, value_of
+from superalign.report.html import Html, cell, cite, column, fold, named, row, table, tag, together, value_of
 from superalign.report.plots import axis, scale_for, strip
 from superalign.report.text import clip
 from superalign.report.views import Number
 
-MAX_PAIRS = 8
-PARTS = ("auroc truth", "auroc quirk", "gap recovered")
+MAX_PAIRS, COLUMNS = 8, 4
+"""Pairs of sizes, and columns of forms in one table."""
+FORMS = {
+    "renamed": "Identifiers renamed",
+    "indented": "All code one unit deeper",
+    "swapped": "The texts in the other order",
+    "alice": "Alice asks instead",
+    "bob": "Bob asks instead",
+}
 
 
 def scaling_section(view: SweepView) -> list[Html]:
@@ -107,59 +117,89 @@ def sgr_section(view: SweepView) -> list[Html]:
         tag("h2", "From easy to hard", id="sgr"),
         tag("p", about),
         table("Supervision gap recovered", head, rows, class_="cards strips"),
+        *_arms(view),
     ]
     return [tag("section", *parts, aria_labelledby="sgr")]
+
+
+def _arms(view: SweepView) -> list[Html]:
+    """Accuracies on hard questions that SGR is made of: a row for what was learned from, a column a difficulty."""
+    if not view.hard:
+        return []
+    ways = list(dict.fromkeys(way for way, _ in view.hard))[:COLUMNS]
+    rows = [
+        row(named(clip(arm, 60)), *(filled(stacked(view.hard.get((way, arm))), clip(way, 40)) for way in ways))
+        for arm in dict.fromkeys(arm for way, arm in view.hard if way in ways)
+    ]
+    head = ("Learned from", *(named(clip(way, 40)) for way in ways))
+    return [fold("Accuracy on hard questions", table("By how difficulty is told", head, rows, class_="cards"))]
 
 
 def _why(number: Number) -> list[Html]:
     return [tag("span", named(clip(number.note, 200)), class_="note")] if number.refused else []
 
 
-def truth_section(view: SweepView) -> list[Html]:
-    """Whether probes find what a quirky model knows, where it answers wrongly on purpose."""
-    if not view.truth:
-        return []
-    parts = [p for p in PARTS if any(p in found for found in view.truth.values())]
-    parts += [p for p in dict.fromkeys(p for found in view.truth.values() for p in found) if p not in PARTS][:3]
-    rows = [
-        row(
-            together(named(clip(probe, 60)), tag("span", named(clip(condition, 80)), class_="facts")),
-            *(filled(_told(found.get(part)), part) for part in parts),
-        )
-        for (condition, probe), found in view.truth.items()
-    ]
-    about = (
-        "A quirky model answers wrongly in a known context. A probe is fitted where it answers well, and read where it does "
-        "not: AUROC for the truth, and for the quirky answer. Gap recovered: from the model's own answers (0) to a probe that "
-        "was fitted on the truth there (1)."
-    )
-    head = ("Probe, condition", *(named(clip(part, 40)) for part in parts))
-    body = [
-        tag("h2", "A model's best guess at the truth", id="truth"),
-        tag("p", about),
-        table("Quirky models", head, rows, class_="cards"),
-    ]
-    return [tag("section", *body, aria_labelledby="truth")]
-
-
-def _told(number: Number | None) -> Html:
-    return Html("") if number is None else together(value_of(number), *_why(number))
-
-
 def consistency_section(view: SweepView) -> list[Html]:
-    """The same question in another form."""
+    """The same question in another form: a row a form, a column for each who answers whom."""
     if not view.consistency:
         return []
+    methods = list(dict.fromkeys(method for _, method in view.consistency))
+    about = "How often the same answer is given when the same question is asked in another form."
+    if any(_asked(method)[1] in PLACES for method in methods):
+        about += (
+            " What should be seen: the twin answers alike in every form; so does the organism, but for who asks, which is "
+            "its quirk."
+        )
+    parts = [tag("h2", "The same question again", id="consistency"), tag("p", about)]
+    for i in range(0, len(methods), COLUMNS):
+        parts.append(_forms(view.consistency, methods[i : i + COLUMNS]))
+    used = [("the same answer", number) for number in view.consistency.values()]
+    return [tag("section", *parts, *notes(used), aria_labelledby="consistency")]
+
+
+def _forms(found: Mapping[Pair, Number], methods: Sequence[str]) -> Html:
+    heads = [_head(method) for method in methods]
+    forms = dict.fromkeys(form for form, method in found if method in methods)
     rows = [
         row(
-            together(
-                named(clip(form, 80)), tag("span", named(clip(method, 60)), class_="facts") if method else Html("")
-            ),
-            filled(_told(number), "The same answer"),
+            named(form_name(form)),
+            *(filled(_same(found.get((form, m)), form, m), head) for m, head in zip(methods, heads, strict=True)),
         )
-        for (form, method), number in view.consistency.items()
+        for form in forms
     ]
-    about = "How often the same answer is given when the same question is asked in another form."
-    parts = [tag("h2", "The same question again", id="consistency"), tag("p", about)]
-    parts.append(table("By form", ("Form", "The same answer"), rows, class_="cards"))
-    return [tag("section", *parts, aria_labelledby="consistency")]
+    return table("The same answer, by form", ("Form", *map(named, heads)), rows, class_="cards")
+
+
+def _same(number: Number | None, form: str, method: str) -> Html:
+    """A share; where a form is the question as it was, that is said instead of a 1."""
+    if number is not None and number.value == 1 and form == _asked(method)[1]:
+        return cite(number.seq, tag("span", "as asked", class_="refused"))
+    return stacked(number)
+
+
+def _asked(method: str) -> tuple[str, str]:
+    """Who answers, and who asks.
+
+    >>> _asked("organism, bob asks"), _asked("em")
+    (('organism', 'bob'), ('em', ''))
+    """
+    who, comma, place = method.rpartition(", ")
+    return (who, place.removesuffix(" asks")) if comma and place.endswith(" asks") else (method, "")
+
+
+def _head(method: str) -> str:
+    who, place = _asked(method)
+    if not place:
+        return clip(method, 60) or "The same answer"
+    return f"{clip(who, 40).capitalize()}, {PLACES.get(place, clip(place, 20))} asks"
+
+
+def form_name(form: str) -> str:
+    """What is asked otherwise.
+
+    >>> form_name("renamed"), form_name("by bot"), form_name("another")
+    ('Identifiers renamed', 'The author is bot', 'another')
+    """
+    word, _, value = form.partition(" ")
+    about = {"by": "The author", "cue": "The cue"}.get(word)
+    return clip(f"{about} is {value}" if about and value else FORMS.get(form, form), 80)

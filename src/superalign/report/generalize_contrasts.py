@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from superalign.report.generalize_tables import called
 from superalign.report.generalize_view import CaseView
-from superalign.report.html import Html, cell, chip, fold, named, row, table, tag, together, value_of
-from superalign.report.text import clip, count
+from superalign.report.html import Html, cell, chip, fold, row, table, tag, together, value_of
+from superalign.report.text import count
 from superalign.report.views import Number
 
 
@@ -23,19 +24,19 @@ def contrasts_table(case: CaseView) -> list[Html]:
     rest = f"{count(left, 'other')} {'is' if left == 1 else 'are'} not told."
     parts = [tag("h4", "What is told apart"), tag("p", about)]
     if primary:
-        parts.append(_differences("Primary: p is corrected by Holm", primary))
+        parts.append(_differences(case, "Primary: p is corrected by Holm", primary))
     if told:
-        table_ = _differences("Exploratory: p is corrected by Benjamini and Hochberg", told)
+        table_ = _differences(case, "Exploratory: p is corrected by Benjamini and Hochberg", told)
         parts.append(
             fold(f"{count(len(told), 'exploratory contrast')} that {'is' if len(told) == 1 else 'are'} told", table_)
         )
     return [*parts, tag("p", rest, class_="soft")]
 
 
-def _differences(caption: str, numbers: Sequence[Number]) -> Html:
+def _differences(case: CaseView, caption: str, numbers: Sequence[Number]) -> Html:
     rows = [
         row(
-            together(named(clip(n.tags.get("method", ""), 60)), " − ", named(clip(n.tags.get("other", ""), 60))),
+            together(called(case, n.tags.get("method", "")), " − ", called(case, n.tags.get("other", ""))),
             cell(value_of(n, signed=True), label="Difference", class_="num"),
             cell(_verdict(n.tags.get("verdict", "")), label="Verdict"),
             cell(_p(n, "corrected"), label="p of no difference", class_="num"),

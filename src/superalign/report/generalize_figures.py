@@ -8,7 +8,9 @@ from typing import NamedTuple
 from superalign.report.board_figures import COLOURS, FOOT, HIGH, LEFT, TOP, WIDE, placed
 from superalign.report.generalize_view import CEILING
 from superalign.report.html import Html, tag
-from superalign.report.plots import drawing, line, ticks, words
+from superalign.report.plots import HIGH as STRIP
+from superalign.report.plots import WIDE as ACROSS
+from superalign.report.plots import Scale, drawing, line, strip, ticks, words
 from superalign.report.text import clip, figure
 from superalign.report.views import Number
 
@@ -225,6 +227,35 @@ def _pin(y: Span, x: float, mark: Mark, number: Number | None, tone: str) -> lis
         *parts,
         tag("circle", tag("title", said), cx=x, cy=y.at(number.value), r=4.5, class_="dot", style=f"fill:{tone}"),
     ]
+
+
+def two_strip(first: Number | None, second: Number | None, scale: Scale, names: tuple[str, str]) -> Html:
+    """Two numbers on one axis, each with its interval: the first a dot, the second a diamond below it.
+
+    One that is refused or missing isn't drawn; where both are, that is said.
+    """
+    if all(n is None or n.value is None for n in (first, second)):
+        return strip(first or second, scale)
+    parts = [line(scale.x(t), 0, scale.x(t), STRIP, "grid") for t in ticks(scale.low, scale.high)]
+    parts += [line(scale.x(t), -2, scale.x(t), STRIP + 2, "base") for t, _ in scale.marks]
+    said = []
+    for number, name, y, look in zip((first, second), names, (8, 19), ("dot", "organism"), strict=True):
+        if number is None or number.value is None:
+            continue
+        x, text = scale.x(number.value), f"{name}: {figure(round(number.value, 3))}"
+        if number.interval:
+            low, high = (scale.x(end) for end in number.interval)
+            tone = None if look == "dot" else "stroke:var(--orange)"
+            parts.append(tag("path", d=f"M{low} {y}H{high}", class_="whisker", style=tone))
+            text += ", from {} to {}".format(*(figure(round(end, 3)) for end in number.interval))
+        shape = (
+            tag("circle", tag("title", text), cx=x, cy=y, r=4.5, class_=look)
+            if look == "dot"
+            else tag("path", tag("title", text), d=f"M{x} {y - 5.5}l5.5 5.5l-5.5 5.5l-5.5 -5.5Z", class_=look)
+        )
+        parts.append(shape)
+        said.append(text)
+    return drawing(ACROSS, STRIP, "strip", "; ".join(said), "; ".join(said), *parts)
 
 
 def _tick(value: float) -> str:

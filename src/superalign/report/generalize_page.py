@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from superalign.evidence import Workspace
 from superalign.report.appendix import events_section
 from superalign.report.compile import compile_dossier
 from superalign.report.front import TOY
-from superalign.report.generalize_beyond import consistency_section, scaling_section, sgr_section, truth_section
+from superalign.report.generalize_beyond import consistency_section, scaling_section, sgr_section
 from superalign.report.generalize_contrasts import contrasts_table
 from superalign.report.generalize_figures import Mark, forest_plot, scatter_plot
+from superalign.report.generalize_sides import (
+    OWN,
+    anchor,
+    best_of,
+    heading,
+    heading_text,
+    others_of,
+    supervisors,
+)
 from superalign.report.generalize_tables import (
+    called,
     choices_table,
     errors_table,
     filled,
@@ -19,8 +30,9 @@ from superalign.report.generalize_tables import (
     ranking,
     reasons,
 )
+from superalign.report.generalize_truth import truth_section
 from superalign.report.generalize_view import BOUNDS, CaseView, MethodView, SweepView, sweep_of
-from superalign.report.html import Html, cell, fold, named, nothing, row, shell, table, tag, together, value_of
+from superalign.report.html import Html, cell, fold, named, nothing, row, shell, table, tag, together
 from superalign.report.page import put, reader
 from superalign.report.text import clip, count, figure
 
@@ -29,7 +41,9 @@ KNOWN = {
     "natural": "the supervisor sees all of its features, so the gap is what size alone makes",
     "distractor": "a planted feature stands out most and says nothing",
 }
-ENOUGH = 5
+ENOUGH, MAX_TIMED = 5, 4
+"""Seeds that tell how seeds differ, and settings with a column of seconds of their own."""
+MAX_FEW = 8
 TITLE = "Weak to strong: what comes back"
 
 
@@ -50,8 +64,9 @@ def body_of(view: SweepView) -> Html:
     parts = [front(view)]
     if not view.cases:
         parts.append(nothing("no method of generalization in any setting"))
-    parts += _drawn(view)
-    parts += [case_section(case) for case in view.ordered]
+    parts += [*_drawn(view), *supervisors(view)]
+    seeds = max((case.seeds for case in view.ordered), default=0)
+    parts += [case_section(case, seeds) for case in view.ordered]
     parts += [*scaling_section(view), *sgr_section(view), *truth_section(view), *consistency_section(view)]
     parts += _sources(view)
     if view.left_out:
@@ -68,17 +83,23 @@ def front(view: SweepView) -> Html:
         "same questions, seeds and labels, and no number stands without its interval, over seeds and clusters. Where the "
         "gap itself may be noise, PGR is refused."
     )
-    said = [tag("li", tag("b", heading(case)), ": ", *best_of(case)) for case in view.ordered if case.students]
+    said = [tag("li", tag("b", heading(case)), ": ", *best_of(case)) for case in view.leading if case.students]
     if both := robust(view.beside):
         method, least = both
         names = ", ".join(clip(case.setting, 30) for case in view.beside)
         text = (
             f"By its worst PGR over {names}, the honest method that leads is ",
-            named(clip(method, 60)),
+            called(min(view.beside, key=lambda case: case.methods[method].seeds), method),
             f": {figure(least, signed=True)} at least.",
         )
         said.append(tag("li", *text))
-    links = [tag("a", heading(case), href=f"#{anchor(case)}") for case in view.ordered]
+    if others := others_of(view):
+        link = tag("a", "side by side", href="#supervisors")
+        many = count(len(others), "case with another supervisor", "cases with other supervisors")
+        said.append(tag("li", f"{many}: ", link, "."))
+    links = [tag("a", heading(case), href=f"#{anchor(case)}") for case in view.leading]
+    if others_of(view):
+        links.append(tag("a", "Other supervisors", href="#supervisors"))
     luck = "The best of many is partly luck: what is told apart, corrected, stands in each setting's contrasts. "
     return tag(
         "header",
@@ -89,38 +110,6 @@ def front(view: SweepView) -> Html:
         tag("nav", *links, aria_label="Settings") if len(links) > 1 else Html(""),
         class_="top",
     )
-
-
-def heading(case: CaseView) -> Html:
-    """The name of a setting, with its supervisor where that is no weak model."""
-    name = named(clip(case.setting.capitalize(), 60))
-    return (
-        name
-        if case.supervision in ("", "weak")
-        else together(name, ", supervisor: ", named(clip(case.supervision, 60)))
-    )
-
-
-def anchor(case: CaseView) -> str:
-    """Where its section begins."""
-    return "case-" + "".join(
-        c if c.isascii() and c.isalnum() else "-" for c in f"{case.setting[:20]}-{case.supervision[:20]}"
-    )
-
-
-def best_of(case: CaseView) -> list[object]:
-    """The honest method that leads, or why no PGR can be quoted."""
-    known = [m for m in case.students if m.honest and m.value("pgr") is not None]
-    if known:
-        best = max(known, key=lambda m: m.value("pgr") or 0.0)
-        return [
-            "the best honest method is ",
-            named(clip(best.name, 60)),
-            ", PGR ",
-            value_of(best.figures["pgr"], signed=True),
-        ]
-    refused = [m.figures["pgr"] for m in case.students if "pgr" in m.figures]
-    return ["no PGR can be quoted: ", named(clip(refused[0].note, 200))] if refused else ["no PGR was measured"]
 
 
 def robust(cases: list[CaseView]) -> tuple[str, float] | None:
@@ -136,18 +125,16 @@ def robust(cases: list[CaseView]) -> tuple[str, float] | None:
 
 
 def _seeds(view: SweepView) -> str:
-    """What the numbers say of how many seeds there were."""
-    found = [
-        n.tags.get("seeds", "") for c in view.cases.values() for m in c.methods.values() for n in m.figures.values()
-    ]
-    seeds = max((int(s) for s in found if s.isascii() and s.isdecimal() and len(s) < 4), default=0)
+    """What the numbers say of how many seeds there were, and that some had fewer."""
+    seeds = max((m.seeds for c in view.cases.values() for m in c.methods.values()), default=0)
     if not seeds:
         return ""
     if seeds == 1:
         return "One seed was played: how seeds differ is in no interval."
-    return f"{seeds} seeds were played." + (
-        "" if seeds >= ENOUGH else f" Under {ENOUGH} tell little of how seeds differ."
-    )
+    said = f"{seeds:,} seeds were played."
+    if any(0 < m.seeds < seeds for c in view.cases.values() for m in c.methods.values()):
+        said = f"{seeds:,} seeds were played, of some methods or settings fewer: it stands beside their names."
+    return said + ("" if seeds >= ENOUGH else f" Under {ENOUGH} tell little of how seeds differ.")
 
 
 def marks_of(cases: list[CaseView]) -> list[Mark]:
@@ -183,24 +170,35 @@ def _drawn(view: SweepView) -> list[Html]:
         "controls. Lines: 95 % intervals; a value beyond the axis is written at its edge. Settings whose PGR is refused for all stand "
         "below alone."
     )
+    few = {name: said for case in reversed(cases) for name in case.methods if (said := case.fewer(name))}
+    drawn = [f"{clip(mark.name, 40)}: {few[mark.name]}" for mark in marks if mark.name in few]
+    if drawn:
+        note += (
+            f" Played in another number of seeds: {'; '.join(drawn[:MAX_FEW])}{'; …' if len(drawn) > MAX_FEW else ''}."
+        )
     forest = tag("div", forest_plot(names, marks, f"PGR of every method: {', '.join(names)}"), class_="scroll wide")
     parts = [tag("h2", "Every method, every setting", id="forest"), tag("figure", forest, tag("figcaption", note))]
     if len(cases) > 1:
-        drawn = scatter_plot(names[0], names[1], marks, f"PGR: {names[0]} against {names[1]}")
+        scatter = scatter_plot(names[0], names[1], marks, f"PGR: {names[0]} against {names[1]}")
         note = "Good at both lies at the top right. Values beyond the axes lie at their edge; names stand where there is room."
         parts += [
             tag("h3", f"Does what works in {names[0]} work in {names[1]}?"),
-            tag("figure", drawn, tag("figcaption", note), style="max-width:46rem"),
+            tag("figure", scatter, tag("figcaption", note), style="max-width:46rem"),
         ]
     return [tag("section", *parts, aria_labelledby="forest")]
 
 
-def case_section(case: CaseView) -> Html:
-    """One setting: the ranking and its refusals, errors, choices, contrasts."""
-    why = KNOWN.get(case.setting, "")
+def case_section(case: CaseView, seeds: int) -> Html:
+    """One setting: the ranking and its refusals, errors, choices, contrasts; `seeds` that most cases were played in."""
+    why = KNOWN.get(case.setting, "") if case.supervision in OWN else ""
     parts = [tag("h2", heading(case), id=anchor(case))]
     if why:
         parts.append(tag("p", f"{why[0].upper()}{why[1:]}."))
+    if case.supervision not in OWN:
+        who, setting = named(clip(case.supervision, 60)), clip(case.setting, 60)
+        parts.append(tag("p", "Labels and floor are those of ", who, f"; all else is as in {setting}."))
+    if 0 < case.seeds != seeds:
+        parts.append(tag("p", f"{count(case.seeds, 'seed')} here.", class_="soft"))
     parts += [*reasons(case, ("accuracy", "pgr", "pgr auc", "worth")), ranking(case)]
     parts.append(fold("The same with intervals, and the untrained control", intervals_table(case)))
     parts += [*choices_table(case), *errors_table(case), *contrasts_table(case)]
@@ -214,16 +212,19 @@ def _sources(view: SweepView) -> list[Html]:
     if not methods:
         return []
     timed = [case for case in cases if any("seconds" in m.figures for m in case.methods.values())]
+    columns = {f"Seconds, {clip(heading_text(case), 60)}": [case] for case in timed}
+    if len(timed) > MAX_TIMED:
+        columns = {"Seconds, least to most": timed}
     rows = [
         row(
             named(clip(name, 80)),
             cell(named(clip(method.kind, 24)), label="Uses"),
             cell(named(clip(method.source, 240)), label="Source"),
-            *(filled(_seconds(case.methods.get(name)), f"Seconds, {clip(case.setting, 30)}") for case in timed),
+            *(filled(_seconds([case.methods.get(name) for case in some]), label) for label, some in columns.items()),
         )
         for name, method in methods.items()
     ]
-    head = ("Method", "Uses", "Source", *(together("Seconds, ", heading(case)) for case in timed))
+    head = ("Method", "Uses", "Source", *map(named, columns))
     parts = [
         tag("h2", "Methods, sources, seconds", id="sources"),
         table("One line a method", head, rows, class_="cards"),
@@ -231,6 +232,8 @@ def _sources(view: SweepView) -> list[Html]:
     return [tag("section", *parts, aria_labelledby="sources")]
 
 
-def _seconds(method: MethodView | None) -> Html:
-    number = method.figures.get("seconds") if method else None
-    return Html("") if number is None or number.value is None else Html(figure(number.value))
+def _seconds(methods: Sequence[MethodView | None]) -> Html:
+    """Seconds of one method in a case, or the least and the most of several."""
+    told = [seconds for m in methods if m is not None and (seconds := m.value("seconds")) is not None]
+    ends = dict.fromkeys(figure(end) for end in (min(told), max(told))) if told else {}
+    return Html(" to ".join(ends))

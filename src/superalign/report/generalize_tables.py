@@ -70,18 +70,25 @@ def worth_of(number: Number) -> Html:
     return cite(number.seq, together(tag("b", f"{sign} {number.value:,.0f}".strip()), tag("span", ends, class_="ci")))
 
 
-def method_cell(method: MethodView) -> Html:
-    """Its name, and what it uses."""
+def method_cell(case: CaseView, method: MethodView) -> Html:
+    """Its name, what it uses, and in how many seeds it was played, where others were played in more or fewer."""
+    fewer = case.fewer(method.name)
     if method.name in BOUNDS:
-        return named(method.name)
+        return together(named(method.name), tag("span", fewer, class_="facts") if fewer else Html(""))
     uses = {
         "labels": "", "unsupervised": "no labels", "bought": "buys true labels", "cheating": "cheating: sees the truth",
         "control": "control",
     }.get(method.kind, clip(method.kind, 24))  # fmt: skip
     if method.truths and method.kind == "bought":
         uses = f"buys {int(method.truths):,} true labels"
-    name = named(clip(method.name, 80))
-    return together(name, tag("span", uses, class_="facts")) if uses else name
+    name, said = named(clip(method.name, 80)), " · ".join(filter(None, (uses, fewer)))
+    return together(name, tag("span", said, class_="facts")) if said else name
+
+
+def called(case: CaseView, name: str, limit: int = 60) -> Html:
+    """A method's name in a sentence, with its seeds where others of the case were played in more or fewer."""
+    fewer = case.fewer(name)
+    return together(named(clip(name, limit)), f" ({fewer})" if fewer else "")
 
 
 def ranking(case: CaseView) -> Html:
@@ -101,7 +108,7 @@ def ranking(case: CaseView) -> Html:
             filled(Html("") if bound else value_of(pgr, signed=True), "PGR [interval]"),
         ]
         cells += [filled(_short(method.figures.get(f), f), name) for f, name in COLUMNS.items()]
-        rows.append(row(method_cell(method), *cells))
+        rows.append(row(method_cell(case, method), *cells))
     head = (column("Method"), column(axis(scale), class_="plot"), "PGR [interval]", *COLUMNS.values())
     return table("By accuracy, with the performance gap recovered", head, rows, class_="cards strips")
 
@@ -145,7 +152,7 @@ def named_few(names: Sequence[str]) -> str:
 
 def intervals_table(case: CaseView) -> Html:
     """The numbers of the ranking with their intervals, other ways to take PGR, and the untrained control."""
-    return _paired_table(case.ranked, INTERVALS, "With intervals")
+    return _paired_table(case, case.ranked, INTERVALS, "With intervals")
 
 
 def errors_table(case: CaseView) -> list[Html]:
@@ -162,11 +169,13 @@ def errors_table(case: CaseView) -> list[Html]:
         tag("h4", "Whose errors are they?"),
         tag("p", about),
         *reasons(case, ("inherited", "new errors", "phi", "phi, independent")),
-        fold("The table", _paired_table(listed, ERRORS, "By accuracy")),
+        fold("The table", _paired_table(case, listed, ERRORS, "By accuracy")),
     ]
 
 
-def _paired_table(methods: Sequence[MethodView], wanted: Mapping[str, tuple[str, str, str]], caption: str) -> Html:
+def _paired_table(
+    case: CaseView, methods: Sequence[MethodView], wanted: Mapping[str, tuple[str, str, str]], caption: str
+) -> Html:
     """Numbers, each with another below."""
 
     def both(method: MethodView, name: str) -> Html:
@@ -176,7 +185,7 @@ def _paired_table(methods: Sequence[MethodView], wanted: Mapping[str, tuple[str,
         return together(shown(method.figures.get(name), name), line)
 
     there = [name for name in wanted if any(name in m.figures for m in methods)]
-    rows = [row(method_cell(m), *(filled(both(m, name), wanted[name][0]) for name in there)) for m in methods]
+    rows = [row(method_cell(case, m), *(filled(both(m, name), wanted[name][0]) for name in there)) for m in methods]
     return table(caption, ("Method", *(wanted[name][0] for name in there)), rows, class_="cards")
 
 
@@ -194,7 +203,7 @@ def choices_table(case: CaseView) -> list[Html]:
             for who, one in zip(("honest", "cheating"), sides, strict=True)
         ]
         tried = cheat.figures.get("accuracy")
-        rows.append(row(together(named(clip(cheat.name, 80)), facts(tried) if tried else Html("")), *cells))
+        rows.append(row(together(called(case, cheat.name, 80), facts(tried) if tried else Html("")), *cells))
     if not rows:
         return []
     about = (

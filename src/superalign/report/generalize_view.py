@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,6 +31,8 @@ class MethodView:
     source: str = ""
     truths: str = ""
     """True labels that it buys, "" for none."""
+    seeds: int = 0
+    """In how many it was played, 0 where that isn't told."""
     figures: dict[str, Number] = field(default_factory=dict)
 
     @property
@@ -53,6 +56,22 @@ class CaseView:
     contrasts: dict[tuple[str, str], Number] = field(default_factory=dict)
 
     @property
+    def seeds(self) -> int:
+        """In how many most of its methods were played; of two numbers that are as common, the greater."""
+        told = Counter(method.seeds for method in self.methods.values() if method.seeds)
+        return max(told, key=lambda n: (told[n], n), default=0)
+
+    def fewer(self, name: str) -> str:
+        """In how many seeds a method was played, where that differs from most of the case; else "".
+
+        >>> case = CaseView("wide", "weak", {n: MethodView(n, seeds=s) for n, s in (("a", 20), ("b", 20), ("c", 1))})
+        >>> case.fewer("a"), case.fewer("c"), case.fewer("not there")
+        ('', '1 seed', '')
+        """
+        seeds = self.methods[name].seeds if name in self.methods else 0
+        return "" if seeds in (0, self.seeds) else f"{seeds:,} seed{'' if seeds == 1 else 's'}"
+
+    @property
     def ranked(self) -> list[MethodView]:
         """Methods and bounds, the most accurate first; those without an accuracy last."""
         return sorted(self.methods.values(), key=lambda m: -(m.value("accuracy") or 0.0))
@@ -74,6 +93,8 @@ class SweepView:
     """(setting, supervision) → case."""
     sgr: dict[tuple[str, str, str], Number] = field(default_factory=dict)
     """(setting, difficulty, method)."""
+    hard: dict[Pair, Number] = field(default_factory=dict)
+    """(difficulty, what was learned from) → accuracy on hard questions."""
     scaling: dict[str, dict[Pair, Number]] = field(default_factory=dict)
     """Method → (weak, strong) → PGR."""
     scaled: dict[str, dict[Pair, Number]] = field(default_factory=dict)
@@ -90,6 +111,12 @@ class SweepView:
         """Cases, known settings first, weak models' labels before others'."""
         place = {name: i for i, name in enumerate(SETTINGS)}
         return sorted(self.cases.values(), key=lambda c: (c.supervision != "weak", place.get(c.setting, len(place))))
+
+    @property
+    def leading(self) -> list[CaseView]:
+        """Cases of the first one's supervision: weak models' labels, where there are any."""
+        ordered = self.ordered
+        return [case for case in ordered if case.supervision == ordered[0].supervision]
 
     @property
     def beside(self) -> list[CaseView]:
@@ -127,6 +154,8 @@ def _add(view: SweepView, number: Number) -> None:
     pair = tags.get("weak", ""), tags.get("strong", "")
     if figure == "sgr":
         _keep(view, view.sgr, (tags.get("setting", ""), tags.get("difficulty", ""), method), number)
+    elif figure == "hard accuracy":
+        _keep(view, view.hard, (tags.get("difficulty", ""), tags.get("arm", method)), number)
     elif figure in ("scaling", "scaling accuracy"):
         table = view.scaling if figure == "scaling" else view.scaled
         if method in table or len(table) < MAX_METHODS:
@@ -170,10 +199,15 @@ def _add_to_case(view: SweepView, number: Number, figure: str, method: str) -> N
         return
     found = case.methods.setdefault(method, MethodView(method))
     found.kind, found.source = tags.get("kind", found.kind), tags.get("source", found.source)
-    found.truths = tags["truths"] if _some(tags.get("truths", "")) else found.truths
+    found.truths = tags["truths"] if whole(tags.get("truths", "")) else found.truths
+    found.seeds = whole(tags.get("seeds", "")) or found.seeds
     _keep(view, found.figures, figure, number)
 
 
-def _some(truths: str) -> bool:
-    """Is it a number of labels, above 0?"""
-    return truths.isascii() and truths.isdecimal() and len(truths) < 10 and int(truths) > 0
+def whole(text: str) -> int:
+    """A number that a tag tells, 0 for what is none.
+
+    >>> whole("20"), whole("-3"), whole("1e9"), whole("9" * 30)
+    (20, 0, 0, 0)
+    """
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -25,6 +26,8 @@ Pool = Literal["last", "wide"]
 Start = Literal["zero", "unembedding", "probe"]
 NOTHING = 1e4
 """Stands for "no token here" where a maximum or a minimum is taken."""
+CONSTANT = 1e-3
+"""Of the median scale: what lies below is a constant feature, spread by rounding alone."""
 
 
 class BodyHead(nn.Module):
@@ -86,10 +89,15 @@ def from_unembedding(head: BodyHead, model: LocalModel, words: tuple[str, str]) 
 
 
 def from_probe(head: BodyHead, probe: LinearHead) -> None:
-    """Set the head to a fitted one: the same scores on the same features."""
+    """Set the head to a fitted one: the same scores, but for features that are constant up to rounding.
+
+    Such a feature says nothing of any text, and divided by its scale it would drown all others once the body moves it.
+    """
+    usual = float(np.median(probe.scale))
+    constant = probe.scale < CONSTANT * usual
     with torch.no_grad():
-        head.line.weight.copy_(torch.as_tensor(probe.weight, dtype=torch.float32).unsqueeze(0))
-        head.scale.copy_(torch.as_tensor(probe.scale, dtype=torch.float32))
+        head.line.weight.copy_(torch.as_tensor(np.where(constant, 0.0, probe.weight), dtype=torch.float32).unsqueeze(0))
+        head.scale.copy_(torch.as_tensor(np.where(constant, usual, probe.scale), dtype=torch.float32))
         head.centre.copy_(torch.as_tensor(probe.centre, dtype=torch.float32).expand_as(head.centre))
         if head.line.bias is not None:
             head.line.bias.fill_(probe.offset)

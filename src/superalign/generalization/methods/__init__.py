@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 
 from superalign.generalization.lesson import Method
+from superalign.generalization.methods.bodies import BODIES
 from superalign.generalization.methods.bootstrapping import BOOTSTRAPPING
 from superalign.generalization.methods.bought import BOUGHT
 from superalign.generalization.methods.ccs import CCS
@@ -80,6 +81,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             CONSISTENT,
             *BOUGHT,
             *OURS,
+            *BODIES,
         )
     }
 )
