@@ -75,6 +75,12 @@ def copy(sweep, tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def twice(monkeypatch):
+    """Two seeds of quirky models."""
+    monkeypatch.setattr(module, "generalize_sizes", lambda config: dataclasses.replace(TINY, truth_seeds=2))
+
+
+@pytest.fixture
 def fresh(tmp_path, monkeypatch):
     """A folder without a workspace, and keys of its own."""
     monkeypatch.setenv("SUPERALIGN_KEYS", str(tmp_path / "keys"))
@@ -122,6 +128,15 @@ def test_labels_of_a_protocol_are_learned_from(sweep):
     given = np.frombuffer(base64.b64decode(labels["labels"]), dtype="<f8")
     assert np.array_equal(given, said[labels["half_b"]])
     assert np.sign(unpacked(labels["floor"])).tolist() == np.sign(believed(kept, "exam") - 0.5).tolist()
+
+
+@pytest.mark.usefixtures("twice")
+def test_work_can_be_sent_to_other_processes(fresh):
+    sweep = {"parts": ("oversight", "truth"), "overseers": ("unaided", "debate"), "workers": 2}
+    generalize(config(fresh, settings=("natural",), **sweep))
+    found = {(b["tags"]["figure"], b["tags"].get("supervision")) for b in measurements(fresh)}
+    assert {("accuracy", "unaided"), ("accuracy", "debate"), ("truth", None)} <= found
+    assert {b["tags"]["seeds"] for b in measurements(fresh) if b["tags"]["figure"] == "truth"} == {2}
 
 
 def test_methods_that_change_the_network_are_played_in_their_seeds(fresh):

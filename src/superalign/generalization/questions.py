@@ -64,6 +64,10 @@ class Questions:
             difficulty=MappingProxyType({name: values[some] for name, values in self.difficulty.items()}),
         )
 
+    def sent(self) -> Questions:
+        """The same, fit to be sent to another process: read-only mappings are not."""
+        return replace(self, difficulty=dict(self.difficulty))
+
     def material(self, readings: Mapping[str, Reading]) -> Material:
         """These questions as models read them. Raises ValueError where readings are of other lengths."""
         return Material(

@@ -82,8 +82,8 @@ def play_truth(desk: Desk, config: GeneralizeConfig, exercise: Exercise, base: s
             TruthJob(
                 objects=desk.ws.store.root,
                 strong=config.strong,
-                train=exercise.train,
-                exam=exam,
+                train=exercise.train.sent(),
+                exam=exam.sent(),
                 seed=seed,
                 steps=sizes.truth_steps,
             ),

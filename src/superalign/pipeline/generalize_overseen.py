@@ -103,9 +103,9 @@ def overseen_jobs(
             protocol=name,
             weak=config.weak,
             strong=config.strong,
-            lesson=lesson,
-            train=train,
-            exam=exam,
+            lesson=lesson.sent(),
+            train=train.sent(),
+            exam=exam.sent(),
             seed=config.seed,
         )
         for name in config.overseers
