@@ -69,7 +69,7 @@ class GeneralizeSizes:
     exam: int = 3_000
     untrained_seeds: int = 3
     """Seeds in which every method also teaches an untrained network, the control."""
-    body_seeds: int = 3
+    body_seeds: int = 2
     """Seeds in which methods that change the network are played, the first ones; one of them untrained, too."""
     scaling_seeds: int = 5
     """Of pairs of sizes, of easy to hard, and of oversight."""
