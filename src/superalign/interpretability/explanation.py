@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -69,12 +69,14 @@ class Sample:
     @property
     def ids(self) -> np.ndarray:
         """(n, length)"""
-        return self.corpus.ids[self.rows]
+        found: np.ndarray = self.corpus.ids[self.rows]
+        return found
 
     @property
     def lengths(self) -> np.ndarray:
         """(n,)"""
-        return self.corpus.lengths[self.rows]
+        found: np.ndarray = self.corpus.lengths[self.rows]
+        return found
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -184,7 +186,8 @@ def before(ids: np.ndarray, steps: int, *, nothing: int) -> np.ndarray:
 
 def words_of(model: LocalModel) -> tuple[str, ...]:
     """What each token id reads as."""
-    count = int(model.network.config.vocab_size)
+    config: Any = model.network.config
+    count = int(config.vocab_size)
     if one_token_a_word(model.tokenizer):
         return tuple(str(word) for word in model.tokenizer.convert_ids_to_tokens(list(range(count))))
     known = len(model.tokenizer)

@@ -1,0 +1,296 @@
+"""Language models as explainers, judges and simulators: prompts, strict answers, garbage counted, exact simulation."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from superalign.interpretability.compiled import UNDERSTOOD, spoken
+from superalign.interpretability.completers import (
+    CompletionError,
+    Garbage,
+    Messages,
+    Schema,
+    chat,
+    http,
+    local,
+    parsed,
+)
+from superalign.interpretability.conditions import lexicon
+from superalign.interpretability.corpus import packed
+from superalign.interpretability.described import EXPLANATION, describe, judge, window_text
+from superalign.interpretability.explanation import Sample
+from superalign.interpretability.judging import areas, detection, highlights, shown_windows
+from superalign.interpretability.prompt_files import load_prompt, parse_prompt
+from superalign.interpretability.simulated import numbers_of, simulate, surprisal
+from superalign.interpretability.units import Site
+from superalign.models import LocalModel, load_model
+
+WORDS = tuple(f"w{i}" for i in range(30))
+
+
+def sample(split: str) -> Sample:
+    """Unit 0 fires on w3, unit 1 on w4."""
+    rng = np.random.default_rng(0)
+    corpus = packed(
+        {f"d{i}": rng.integers(1, len(WORDS), (6, 24)).tolist() for i in range(40)}, length=24, pad=0, skip=1
+    )
+    rows = corpus.rows(split)
+    counted = corpus.counted(rows)
+    values = np.stack([corpus.ids[rows] == 3, corpus.ids[rows] == 4], axis=-1)[counted].astype(np.float32)
+    site = Site(kind="neuron", layer=0, units=2, module="none")
+    return Sample(corpus=corpus, site=site, words=WORDS, rows=rows, counted=counted, values=values)
+
+
+def reader(messages: Messages, *, schema: Schema, seed: int) -> str:
+    """An honest model: names the marked word; judges windows by the word in backticks of the explanation."""
+    asked = messages[-1]["content"]
+    if "explanation" in schema["properties"]:
+        marked = re.findall(r"«(\w+) \d+»", asked)
+        return json.dumps({"explanation": f"fires on `{max(set(marked), key=marked.count)}`"})
+    word = re.search(r"`(\w+)`", asked)
+    assert word is not None
+    lines = [line for line in asked.splitlines() if re.match(r"\d+\. ", line)]
+    marks = "marks are right" in messages[0]["content"]
+    said = [int((f"«{word[1]}»" in line) if marks else (word[1] in line.split())) for line in lines]
+    return json.dumps({"active": said})
+
+
+def test_described_compiled_and_judged_from_end_to_end() -> None:
+    train, held = sample("train"), sample("validation")
+    told = describe(reader, train, shown_windows(train, radius=6, seed=0), units=(0, 1), seed=0, understood=UNDERSTOOD)
+    assert told.texts == {0: "fires on `w3`", 1: "fires on `w4`"}
+    assert (told.garbage, told.calls) == ({}, 2)
+    right = spoken([told.texts[u] for u in range(2)], lexicon(held)).predict(held.ids, held.lengths)
+    assert np.array_equal(right[held.counted], held.values)
+    shown = shown_windows(held, radius=6, seed=0)
+    found = judge(reader, "detect", told.texts, shown, held, seed=0)
+    assert (detection(shown, found.scores).value == 1).all()
+    assert found.windows == shown.touched
+    fuzz = judge(reader, "fuzz", told.texts, shown, held, seed=0)
+    which, marked = highlights(shown, seed=0)
+    documents = np.where(marked.any(1), shown.documents[which], -1)
+    label = np.arange(len(which)) < len(which) // 2
+    score = areas(fuzz.scores.max(1), np.broadcast_to(label[:, None], documents.shape), documents, windows=fuzz.windows)
+    assert (score.value == 1).all()
+    with pytest.raises(ValueError, match="no judgement is called 'guess'"):
+        judge(reader, "guess", told.texts, shown, held, seed=0)
+
+
+def test_garbage_is_counted_and_is_no_evidence() -> None:
+    train, held = sample("train"), sample("validation")
+    answers = iter(["not json", '{"explanation": "x", "why": 1}', '{"explanation": ""}', '{"explanation": 3}', ""])
+    shown = shown_windows(train, radius=6, seed=0)
+    told = describe(lambda *a, **k: next(answers), train, shown, units=(0, 1, 0, 1, 0), seed=0)
+    assert told.texts == {}
+    assert told.garbage == {"not JSON": 1, "of other fields": 1, "empty": 2, "of another type": 1}
+    wordy = describe(lambda *a, **k: json.dumps({"explanation": "word " * 26}), train, shown, units=(0,), seed=0)
+    assert wordy.garbage == {"too long": 1}
+    shown = shown_windows(held, radius=6, seed=0)
+    found = judge(lambda *a, **k: "yes, all of them", "detect", {0: "fires on `w3`"}, shown, held, seed=0)
+    assert found.garbage == {"not JSON": found.windows}
+    assert (found.scores == 0.5).all(), "neither a yes nor a no"
+    assert detection(shown, found.scores).value[0] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("[1, 0]", "of other fields"),
+        ('{"active": [1]}', "of another length"),
+        ('{"active": [1, 2]}', "out of range"),
+        ('{"active": [true, false]}', "of another type"),
+        ('{"active": "10"}', "of another type"),
+        ('{"active": [1, 0]} and more', "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ('```json\n{"active": [1, 0]}\n```', "not JSON"),
+        ("  ", "empty"),
+    ],
+)
+def test_answers_are_read_strictly(said: str, kind: str) -> None:
+    numbers = {"type": "array", "items": {"type": "integer", "enum": [0, 1]}, "minItems": 2, "maxItems": 2}
+    schema = {"type": "object", "properties": {"active": numbers}, "required": ["active"]}
+    assert parsed('{"active": [1, 0]}', schema) == {"active": [1, 0]}
+    with pytest.raises(Garbage) as error:
+        parsed(said, schema)
+    assert error.value.kind == kind
+
+
+def test_too_long_an_explanation() -> None:
+    with pytest.raises(Garbage, match="too long"):
+        parsed(json.dumps({"explanation": "x" * 401}), EXPLANATION)
+
+
+def test_what_explains_never_sees_what_scores() -> None:
+    held = sample("validation")
+    with pytest.raises(ValueError, match="validation are offered"):
+        describe(reader, held, shown_windows(held, radius=6, seed=0), units=(0,), seed=0)
+
+
+def test_a_window_in_text() -> None:
+    train = sample("train")
+    shown = shown_windows(train, radius=2, seed=0)
+    k = int(np.flatnonzero(shown.windows.rows[:, 0] >= 0)[0])
+    text = window_text(train, shown, 0, k, shown.active[k, :, 0], strengths=True)
+    assert "«w3 10»" in text
+    row, place = shown.windows.rows[k, 0], shown.windows.places[k, 0]
+    inside = train.corpus.ids[row, max(1, place - 2) : min(24, place + 3)]
+    assert re.sub(r"«(\w+) 10»", r"\1", text).split(" ") == [WORDS[i] for i in inside]
+
+
+def test_prompts_ship_and_hold_all_that_is_read() -> None:
+    shelf = files("superalign.interpretability").joinpath("prompts")
+    names = sorted(entry.name[:-3] for entry in shelf.iterdir() if entry.name.endswith(".md"))
+    assert names == ["detect", "explain", "fuzz", "simulate"]
+    for name in names:
+        prompt = load_prompt(name)
+        assert (prompt.name, prompt.version) == (name, "1")
+        assert len(prompt.digest) == 64
+    filled = load_prompt("detect").fill("user", explanation="{{windows}}", windows="w", count=1)
+    assert "{{windows}}" in filled, "what is filled in may look like a hole"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("## user\nx\n", "begin with a line ---"),
+        ("---\nname: a\nversion: 1\n---\n## user\nx\n", "begin with a line ---"),
+        ("---\nname: a\nversion: 1\nplaceholders: b\n---\n## user\n{{c}}\n", "are said to be b, and are c"),
+    ],
+)
+def test_broken_prompts(text: str, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.md"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=why):
+        load_prompt(path)
+    with pytest.raises(ValueError, match=why):
+        parse_prompt(text.encode())
+    with pytest.raises(ValueError, match="no prompt is called nope: use detect"):
+        load_prompt("nope")
+
+
+class Server(BaseHTTPRequestHandler):
+    asked: list[tuple[dict[str, Any], str | None]] = []  # noqa: RUF012
+    reply: bytes = b""
+    status = 200
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        Server.asked.append((body, self.headers.get("Authorization")))
+        self.send_response(Server.status)
+        self.end_headers()
+        self.wfile.write(Server.reply)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    listening = HTTPServer(("127.0.0.1", 0), Server)
+    thread = threading.Thread(target=listening.serve_forever)
+    thread.start()
+    Server.asked, Server.status = [], 200
+    yield f"http://127.0.0.1:{listening.server_port}/v1/"
+    listening.shutdown()
+    thread.join()
+    listening.server_close()
+
+
+def test_a_server_is_asked_for_json(server: str) -> None:
+    Server.reply = json.dumps({"choices": [{"message": {"content": '{"explanation": "x"}'}}]}).encode()
+    complete = http(server, model="judge", key="secret")
+    assert complete([{"role": "user", "content": "hi"}], schema=EXPLANATION, seed=5) == '{"explanation": "x"}'
+    body, key = Server.asked[0]
+    assert (body["model"], body["seed"], body["temperature"]) == ("judge", 5, 0)
+    assert body["messages"] == [{"role": "user", "content": "hi"}]
+    assert body["response_format"]["json_schema"]["schema"] == EXPLANATION
+    assert key == "Bearer secret"
+    assert "secret" not in repr(complete)
+
+
+@pytest.mark.parametrize(
+    ("status", "reply", "why"),
+    [(500, b"", "500"), (200, b"{}", "isn't a chat completion"), (200, b"<html>", "isn't a chat completion")],
+)
+def test_a_server_that_fails_is_no_garbage(server: str, status: int, reply: bytes, why: str) -> None:
+    Server.reply, Server.status = reply, status
+    with pytest.raises(CompletionError, match=why):
+        http(server, model="judge")([], schema=EXPLANATION, seed=0)
+    with pytest.raises(ValueError, match="no http address"):
+        http("file:///etc/passwd", model="judge")
+
+
+def test_no_server() -> None:
+    with pytest.raises(CompletionError, match="check address"):
+        http("http://127.0.0.1:1/v1", model="judge", timeout=2)([], schema=EXPLANATION, seed=0)
+
+
+@pytest.fixture(scope="module")
+def model() -> LocalModel:
+    return load_model("family:xs")
+
+
+def test_a_model_on_this_machine(model: LocalModel) -> None:
+    asked = [{"role": "user", "content": "def v1 ("}]
+    said = local(model, tokens=4)(asked, schema=EXPLANATION, seed=0)
+    assert said == model.generate([chat(model, asked)], tokens=4, seed=0)[0]
+    with pytest.raises(Garbage):
+        parsed(said, EXPLANATION)
+    with pytest.raises(ValueError, match="show fewer windows"):
+        local(model, tokens=90)([{"role": "user", "content": "x " * 20}], schema=EXPLANATION, seed=0)
+
+
+def test_all_at_once_is_each_token_alone(model: LocalModel) -> None:
+    """One forward pass gives what as many passes over prefixes do, from the whole distribution, exactly."""
+    tokens = ["def", "v1", "(", "self", ")", ":", "return"]
+    found = simulate(model, "fires on return", tokens)
+    assert found.shape == (7,)
+    assert ((found >= 0) & (found <= 10)).all()
+    alone = [simulate(model, "fires on return", tokens[: i + 1])[-1] for i in range(7)]
+    assert found == pytest.approx(alone, abs=1e-4)
+    assert simulate(model, "fires on return", []).shape == (0,)
+    assert not np.allclose(found, simulate(model, "fires on self", tokens), atol=1e-4), "the explanation is read"
+
+
+def test_simulation_by_hand(model: LocalModel) -> None:
+    numbers, values = numbers_of(model)
+    assert values == [float(i) for i in range(10)], "the family has no token 10"
+    head = load_prompt("simulate").fill("head", explanation="x") + "\n"
+    text = f"{head} def"
+    ids = [1, *model.tokenizer(text, add_special_tokens=False)["input_ids"]]
+    with torch.inference_mode():
+        p = torch.softmax(model.network(input_ids=torch.tensor([ids])).logits[0, -1, numbers], dim=-1).numpy()
+    assert simulate(model, "x", ["def"])[0] == pytest.approx(float(p @ np.array(values)), abs=1e-4)
+
+
+def test_simulation_refused(model: LocalModel) -> None:
+    with pytest.raises(ValueError, match="show fewer"):
+        simulate(model, "x", ["def"] * 60)
+
+
+def test_surprisal_is_a_paired_difference_of_losses(model: LocalModel) -> None:
+    active, quiet = ["return v1 <L1>", "return v2 <L1>", "return v3 <L2>"], ["import os <L0>", "v1 = v2", "( v1 )"]
+
+    def loss(text: str, tokens: int) -> float:
+        return -float(model.logprobs([text])[0][:-1][-tokens:].mean())
+
+    gains = [
+        loss(text, len(text.split())) - loss(f"def return {text}", len(text.split())) for text in (*active, *quiet)
+    ]
+    found = surprisal(model, "def return", active, quiet)
+    assert found.value == pytest.approx(np.mean(gains[:3]) - np.mean(gains[3:]), abs=1e-5)
+    same = surprisal(model, "def return", active, quiet, other="def return")
+    assert same.value == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ValueError, match="bring them in pairs"):
+        surprisal(model, "x", active, quiet[:2])
