@@ -74,7 +74,7 @@ class GeneralizeSizes:
     scaling_seeds: int = 5
     """Of pairs of sizes, of easy to hard, and of oversight."""
     truth_seeds: int = 4
-    truth_steps: int = 150
+    truth_steps: int = 300
     draws: int = 2_000
     """Of a bootstrap."""
 
