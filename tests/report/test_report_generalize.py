@@ -1,8 +1,8 @@
 """The page of a sweep: from a ledger alone, refusals with reasons, every number linked, a stranger's text harmless."""
 
+import importlib.util
 import re
-from html.parser import HTMLParser
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,94 +17,24 @@ from superalign.report.generalize_figures import (
     forest_plot,
     scaling_plot,
     scatter_plot,
-    two_strip,
 )
 from superalign.report.generalize_page import body_of, marks_of, robust, write_generalization
-from superalign.report.generalize_sides import anchor
 from superalign.report.generalize_tables import worth_of
-from superalign.report.generalize_truth import AXIS, MAX_NOTES, Line, beyond, notes, stacked, tally
-from superalign.report.generalize_view import MAX_CASES, MAX_METHODS, MAX_ROWS, CaseView, sweep_of
+from superalign.report.generalize_view import MAX_CASES, MAX_METHODS, MAX_ROWS, sweep_of
 from superalign.report.views import Number
 
-NOISE = "the gap between floor and ceiling is noise: its interval [-0.004, 0.043] holds zero"
-VOID = {"meta"}
-
-
-class Page(HTMLParser):
-    """Every element closed in order; what leads where."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.elements, self.ids, self.links, self.words = [], set(), [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.add(tag)
-        self.ids += [value for name, value in attrs if name == "id"]
-        self.links += [value for name, value in attrs if name in ("href", "src")]
-        assert not any(name.startswith("on") for name, _ in attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.words.append(data)
-
-
-class Ledger:
-    """Events of a sweep, as a ledger would hold them."""
-
-    def __init__(self, board="k"):
-        self.events, self.board = [], board
-
-    def add(self, value, figure, *, low=None, high=None, note="", body=None, **tags):
-        body = {
-            "name": f"generalize.{figure}", "title": "t", "value": value, "low": low, "high": high, "n": 3000,
-            "clusters": 120, "subject": "m@" + "a" * 64, "note": note, "unit": "fraction",
-            "tags": {"stage": "generalize", "board": self.board, "seeds": "20", "figure": figure, **tags},
-        } | (body or {})  # fmt: skip
-        seq = len(self.events) + 1
-        self.events.append(
-            SimpleNamespace(seq=seq, type="measurement", actor="evaluator", time="", digest="d" * 64, body=body)
-        )
-        return self
-
-    def method(self, name, pgr, *, setting="wide", kind="labels", supervision="weak", **more):
-        """A method of a setting whose floor is .6 and whose ceiling is .9."""
-        tags = {
-            "setting": setting,
-            "supervision": supervision,
-            "method": name,
-            "kind": kind,
-            "source": "A paper, §1",
-        } | more
-        if name in ("weak floor", "ceiling"):
-            return self.add({"weak floor": 0.6, "ceiling": 0.9}[name], "accuracy", **tags)
-        self.add(0.6 + 0.3 * (pgr if pgr is not None else 0.5), "accuracy", low=0.5, high=0.99, **tags)
-        if pgr is None:
-            return self.add(None, "pgr", note=NOISE, **tags)
-        return self.add(pgr, "pgr", low=pgr - 0.1, high=pgr + 0.1, **tags)
-
-    def bounds(self, setting="wide"):
-        return self.method("weak floor", 0, setting=setting).method("ceiling", 1, setting=setting)
-
-
-def page(ledger, **options):
-    return body_of(sweep_of(ledger.events, **options))
-
-
-def two_settings():
-    made = Ledger()
-    for setting, values in (("wide", (0.05, 0.7, 0.9)), ("natural", (0.5, 0.75, 0.2))):
-        made.bounds(setting)
-        for name, value in zip(("naive", "regularised", "em"), values, strict=True):
-            made.method(name, value, setting=setting)
-    return made
+SPEC = importlib.util.spec_from_file_location("sweep_pages", Path(__file__).with_name("sweep_pages.py"))
+shared = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(shared)
+NOISE = shared.NOISE
+EVIL = shared.EVIL
+Page = shared.Page
+Ledger = shared.Ledger
+page = shared.page
+two_settings = shared.two_settings
+written = shared.written
+number = shared.number
+coordinates = shared.coordinates
 
 
 def test_methods_are_ranked_between_their_bounds_and_linked():
@@ -303,11 +233,6 @@ def test_an_empty_ledger_says_that_nothing_was_measured(tmp_path, monkeypatch):
     Page(text)
 
 
-def written(ledger, tmp_path):
-    ws = SimpleNamespace(ledger=SimpleNamespace(events=lambda: ledger.events), store=None)
-    return write_generalization(ws, tmp_path / "page.html").read_text()
-
-
 def test_every_link_leads_somewhere_and_nothing_leaves_the_page(tmp_path):
     made = two_settings()
     made.add(0.97, "sgr", low=0.9, high=1.0, difficulty="d", method="naive")
@@ -319,7 +244,6 @@ def test_every_link_leads_somewhere_and_nothing_leaves_the_page(tmp_path):
 
 
 FIGURES = ("pgr", "accuracy", "worth", "sgr", "scaling", "scaling accuracy", "truth", "seconds")
-EVIL = '"><script>alert(1)</script><img src=x onerror=y>'
 
 
 def test_a_strangers_names_break_nothing(tmp_path):
@@ -384,14 +308,6 @@ def test_a_flood_is_cut_and_what_is_left_out_is_counted():
     assert sweep_of(made.events[:4]).left_out == 0
 
 
-def number(value, low=None, high=None):
-    return Number(seq=1, name="", title="", value=value, low=low, high=high)
-
-
-def coordinates(text):
-    return [float(x) for x in re.findall(r' c[xy]="([^"]*)"', text)]
-
-
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9)), min_size=1, max_size=8))
 def test_every_dot_of_every_drawing_lies_inside(pairs):
@@ -424,378 +340,3 @@ def test_a_method_missing_in_one_setting_is_in_the_forest_and_not_in_the_scatter
     assert marks[0].name == "regularised", "the greatest worst PGR first"
     assert "only wide" in forest_plot(("wide", "natural"), marks, "t")
     assert "only wide" not in scatter_plot("wide", "natural", marks, "t")
-
-
-def quirky(*, coin=True, above=True):
-    """Organism and twin as they should be, one good probe, one that turns Bob's label round, and their controls."""
-    made = Ledger()
-
-    def put(value, who, probe, part, width=0.02, **more):
-        ends = {} if value is None else {"low": max(0, value - width), "high": min(1, value + width)}
-        made.add(value, "truth", condition=who, probe=probe, part=part, **ends, **more)
-
-    for who, alice, bob, label in (("organism", 0.95, 0.5, 0.99), ("twin", 0.94, 0.93, 0.51)):
-        for part, less in (("easy", 0.0), ("hard", 0.2)):
-            put(alice - less, who, "alice", part)
-            put(bob - less / 2, who, "bob", part)
-            put(label, who, "bob", f"{part}, as Bob has it")
-        put(0.7, who, "output", "alice")
-        put(0.0 if who == "organism" else 0.69, who, "output", "auroc truth")
-        if coin:
-            put(
-                0.713 if who == "organism" else None,
-                who,
-                "coin",
-                "gap recovered",
-                note="" if who == "organism" else NOISE,
-            )
-    for who in ("organism", "twin", "untrained", "text", "shuffled", "erased", "another"):
-        for probe, right, label in (("mean difference", 0.8, 0.55), ("ccs", 0.9, 0.05)):
-            put(right, who, probe, "auroc truth")
-            put(label, who, probe, "auroc quirk")
-            put(None if who == "twin" else 1.15, who, probe, "gap recovered", note=NOISE if who == "twin" else "")
-            if above:
-                put(0.44, who, probe, "above a coin")
-            put(0.81, who, probe, "layer 1")
-    return made
-
-
-def rows_of(part):
-    """Each row of the tables in a part of a page: its words, tags dropped."""
-    return [
-        re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", row)).strip()
-        for row in re.findall(r"<tr role=\"row\".*?</tr>", part, re.S)
-    ]
-
-
-def section(text, start, *ends):
-    part = text[text.index(start) :]
-    return part[: min((part.index(end) for end in ends if end in part), default=len(part))]
-
-
-def test_whether_the_quirk_was_carried_stands_apart_from_probes():
-    text = page(quirky())
-    carried = section(text, "Was the quirk carried?", "Do probes find the truth there?")
-    found = rows_of(carried)
-    assert [row.split(" 0.")[0].split(" truth:")[0].split(" Truth:")[0] for row in found if "asks" in row] == [
-        f"{name} asks, {part}" for _ in range(2) for name in ("Alice", "Bob") for part in ("easy", "hard")
-    ]
-    assert found[0] == "Organism"
-    assert found[5] == "Twin"
-    bob = next(row for row in found[1:5] if "Bob asks, easy" in row)
-    assert "0.500 [0.480, 0.520]" in bob
-    assert bob.endswith("0.990 [0.970, 1.000]")
-    assert "What should be seen" in carried
-    assert "mean difference" not in carried
-    assert "AUROC" not in carried
-
-
-def test_probes_come_before_their_controls_and_a_coin_beside_the_gap():
-    text = page(quirky())
-    part = section(text, "Do probes find the truth there?", "</section>")
-    names = ("Probes on the organism", "What a gap is measured between", ">Probes<", "Controls: the same",
-             "Twin", "An untrained network", "Words alone", "Labels shuffled", "Who asks, erased",
-             "another")  # fmt: skip
-    places = [part.index(name) for name in names]
-    assert places == sorted(places)
-    assert part.index("Gap recovered</th>") < part.index("Above a coin</th>")
-    mine = rows_of(section(part, ">Probes<", "Controls: the same probes"))
-    probe = next(row for row in mine if row.startswith("mean difference"))
-    assert re.search(r"0\.800 \[.*\] 0\.550 \[.*\] \+1\.150 \[.*\] \+0\.440 \[[^\]]*\]$", probe)
-    coin = next(row for row in rows_of(part) if row.startswith("A coin"))
-    assert coin == "A coin ½ ½ +0.713 [+0.693, +0.733] 0, by definition"
-    assert "Of the organism's gap, a coin recovers" in part.replace("&#x27;", "'")
-
-
-def test_a_probe_that_turns_bobs_label_round_is_counted_as_such():
-    text = page(quirky())
-    assert text.count("in 2 of 2, of which 1 go against Bob&#x27;s label.") == 7
-    assert tally([]) == ""
-    low = Line("p", {"auroc truth": number(0.6, 0.45, 0.7)}, {})
-    assert tally([low]) == "AUROC for the truth lies above ½ by its interval in 0 of 1."
-    assert tally([low, Line("q", {"auroc truth": number(None)}, {}), Line("r", {"auroc truth": number(0.9)}, {})]) == (
-        "AUROC for the truth lies above ½ by its interval in 0 of 1."
-    ), "what has no interval isn't told"
-
-
-def test_without_a_number_above_a_coin_the_coins_own_gap_is_taken_off_and_no_interval_made_up():
-    part = section(page(quirky(above=False)), "Do probes find the truth there?", "</section>")
-    probe = next(row for row in rows_of(part) if row.startswith("mean difference"))
-    assert probe.endswith("+1.150 [+1.130, +1.000] +0.437 less a coin&#x27;s +0.713, no interval")
-    twin = rows_of(section(part, "<bdi>Twin</bdi>", "An untrained network"))
-    assert next(row for row in twin if row.startswith("mean difference")).endswith("refused")
-    assert beyond(number(0.9), number(0.4), number(0.7)).count("+0.400") == 1, "the ledger's own number first"
-    for gap, coin in (
-        (None, number(0.7)),
-        (number(0.9), None),
-        (number(None), number(0.7)),
-        (number(0.9), number(None)),
-    ):
-        assert beyond(gap, None, coin) == ""
-    none = page(quirky(coin=False, above=False))
-    assert "less a coin" not in none
-    assert "a coin recovers <" not in none
-    assert "A coin" not in rows_of(none)
-
-
-def test_refusals_and_doubts_of_intervals_are_said_once_with_how_often():
-    made = quirky()
-    made.add(
-        0.5, "truth", condition="organism", probe="crc", part="auroc truth", low=0.4, high=0.6, note="1 seed: no noise"
-    )
-    part = section(page(made), "Do probes find the truth there?", "</section>")
-    assert part.count(NOISE) == 1
-    assert "gap recovered refused: " in part
-    assert "(3 numbers)" in part
-    assert "1 seed: no noise</bdi> (1 number)" in part
-    many = "".join(
-        notes(("x", Number(seq=1, name="", title="", value=1.0, note=f"n{i}")) for i in range(MAX_NOTES + 2))
-    )
-    assert "and 2 more notes, in the ledger" in many
-
-
-@pytest.mark.parametrize(
-    ("told", "there", "absent"),
-    [
-        ([("organism", "alice", "easy")], "Was the quirk carried?", "Do probes find"),
-        ([("organism", "bob", "hard, as Bob has it")], "Bob asks, hard", "Alice asks"),
-        ([("organism", "bob", "unknown")], "A model&#x27;s best guess", "Bob asks"),
-        ([("organism", "naive", "auroc quirk")], ">Probes<", "What a gap is measured between"),
-        ([("organism", "naive", "gap recovered")], ">Probes<", "Controls: the same probes"),
-        ([("organism", "output", "alice")], "Its answers to Alice", ">Probes<"),
-        ([("organism", "likelihood of texts", "auroc truth")], "Which text is likelier", "A coin</bdi>"),
-        ([("text", "naive", "auroc truth")], "Controls: the same probes", "Probes on the organism"),
-        ([("text", "naive", "layer 3")], "Words alone", "more, of single layers"),
-        ([("", "", "")], "A model&#x27;s best guess", "Was the quirk carried?"),
-    ],
-)
-def test_missing_parts_leave_no_empty_heads(told, there, absent):
-    for value in (0.6, None):
-        made = Ledger()
-        for condition, probe, part in told:
-            made.add(value, "truth", condition=condition, probe=probe, part=part, note="" if value else "no pairs")
-        text = page(made)
-        Page(text)
-        assert there in text
-        assert absent not in text
-
-
-def test_what_else_was_measured_is_folded_and_the_rest_counted():
-    made = quirky()
-    for part in ("over text", "anomaly", "alice", "u1", "u2", "u3", "u4"):
-        made.add(0.123, "truth", condition="organism", probe="ccs", part=part)
-    fold = section(page(made), "<details><summary>Alice&#x27;s questions", "</details>")
-    heads = [
-        fold.partition("<thead>")[2].index(head) for head in ("AUROC, Alice", "Over words", "Anomaly", "u1", "u2", "u3")
-    ]
-    assert heads == sorted(heads)
-    assert "u4" not in fold
-    assert "15 numbers more" in fold
-
-
-def test_a_share_of_nearly_nothing_is_a_zero_and_other_units_are_said():
-    assert "0.000</b>" in stacked(number(4.7e-5, 0.0, 1.6e-4))
-    assert "e-" not in re.sub(r"<[^>]*>", "", stacked(number(4.7e-5, 0.0, 1.6e-4)))
-    assert "points" in stacked(Number(seq=1, name="", title="", value=3.0, unit="points"))
-    assert stacked(None) == ""
-    assert "refused" in stacked(number(None))
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.one_of(st.none(), st.floats(-1e9, 1e9)), min_size=2, max_size=2))
-def test_two_numbers_on_one_axis_lie_inside_and_say_which_is_which(pair):
-    first, second = (None if x is None else number(x, x - 1, x + 1) for x in pair)
-    text = two_strip(first, second, AXIS, ("truth", "label"))
-    assert all(0 <= x <= 320 for x in coordinates(text))
-    assert ("truth: " in text) == (first is not None)
-    assert ("label: " in text) == (second is not None)
-    assert ("not measured" in text) == (first is None and second is None)
-    assert "nan" not in text
-    assert "refused" in two_strip(number(None), second and number(None), AXIS, ("truth", "label"))
-
-
-def test_forms_are_rows_and_who_answers_whom_are_columns():
-    made = Ledger()
-    for who, swayed in (("organism", 0.58), ("twin", 0.97)):
-        for place, other in (("alice", "bob"), ("bob", "alice")):
-            method = f"{who}, {place} asks"
-            made.add(0.99, "consistency", form="renamed", low=0.98, high=1.0, method=method)
-            made.add(1.0, "consistency", form=place, method=method, note="every value is the same")
-            made.add(swayed, "consistency", form=other, method=method)
-    made.add(None, "consistency", form="by bot", method="organism, bob asks", note="no pairs")
-    part = section(page(made), "The same question again", "</section>")
-    heads = ("Organism, Alice asks", "Organism, Bob asks", "Twin, Alice asks", "Twin, Bob asks")
-    assert re.findall(r'<th scope="col"><bdi>(.*?)</bdi>', part) == list(heads)
-    rows = rows_of(part)
-    assert rows[0].startswith("Identifiers renamed 0.990 [0.980, 1.000] 0.990")
-    assert "Alice asks instead as asked 0.580 as asked 0.970" in rows
-    assert "Bob asks instead 0.580 as asked 0.970 as asked" in rows
-    assert "The author is bot refused" in rows
-    assert "What should be seen" in part
-    assert "the same answer refused: no pairs" in part
-
-
-def test_forms_of_others_and_a_form_that_is_not_as_asked():
-    made = (
-        Ledger().add(0.93, "consistency", form="both orders").add(0.8, "consistency", form="both orders", method="em")
-    )
-    made.add(0.9, "consistency", form="bob", method="organism, bob asks")
-    for i in range(4):
-        made.add(0.7, "consistency", form="swapped", method=f"m{i}")
-    part = section(page(made), "The same question again", "</section>")
-    assert rows_of(part)[0] == "both orders 0.930 0.800"
-    assert "The same answer</bdi></th>" in part
-    assert "as asked" not in part, "a share of .9 is shown as it is"
-    assert part.count("<caption>The same answer, by form</caption>") == 2, "no more than four columns in one table"
-    assert [m in part for m in ("m0", "m3")] == [True, True]
-
-
-def few_seeds():
-    made = Ledger().bounds().method("em", 0.5).method("naive", 0.1)
-    made.method("LoRA", 0.9, seeds="2").method("50 alone", 0.4, kind="bought", truths="50", seeds="1")
-    both = {"setting": "wide", "supervision": "weak", "family": "primary", "verdict": "better"}
-    return made.add(0.2, "contrast", method="LoRA", other="naive", **both)
-
-
-def test_fewer_seeds_stand_beside_the_name_everywhere():
-    made = few_seeds()
-    for figure in ("inherited", "auc", "untrained"):
-        made.add(0.5, figure, setting="wide", supervision="weak", method="LoRA", seeds="2")
-    view = sweep_of(made.events)
-    text = body_of(view)
-    assert view.cases["wide", "weak"].seeds == 20
-    assert view.cases["wide", "weak"].fewer("em") == ""
-    front = section(text, "<header", "</header>")
-    assert "<bdi>LoRA</bdi> (2 seeds)" in front
-    assert "20 seeds were played, of some methods or settings fewer" in front
-    wide = section(text, 'id="case-wide-weak"', "</section>")
-    assert wide.count('<bdi>LoRA</bdi><span class="facts">2 seeds</span>') == 3, "ranking, intervals, errors"
-    assert "buys 50 true labels · 1 seed<" in wide
-    assert "<bdi>LoRA</bdi> (2 seeds) − <bdi>naive</bdi>" in wide
-    assert "Played in another number of seeds: LoRA: 2 seeds; 50 alone: 1 seed." in section(
-        text, "<figcaption", "</fig"
-    )
-    assert "20 seeds<" not in wide
-
-
-@pytest.mark.parametrize("odd", ["", "0", "-2", "²", "1e9", "many", "9" * 40, "2.0"])
-def test_seeds_that_are_no_number_say_nothing(odd):
-    view = sweep_of(Ledger().bounds().method("em", 0.5).method("naive", 0.2, seeds=odd).events)
-    assert view.cases["wide", "weak"].fewer("naive") == ""
-    assert "of some methods" not in body_of(view)
-
-
-def test_of_two_numbers_of_seeds_that_are_as_common_the_greater_is_usual():
-    made = Ledger().method("em", 0.5, seeds="2").method("naive", 0.2)
-    case = sweep_of(made.events).cases["wide", "weak"]
-    assert (case.seeds, case.fewer("em"), case.fewer("naive"), case.fewer("none")) == (20, "2 seeds", "", "")
-
-
-PROTOCOLS = ("debate", "debate without rebuttal", "debate without rebuttal, adapted judge", "critique of 3", "noisy .3")
-
-
-def overseen():
-    made = two_settings()
-    for i, name in enumerate(PROTOCOLS):
-        tags = {"setting": "natural", "supervision": name, "seeds": "5"}
-        made.method("weak floor", 0, **tags).method("ceiling", 1, **tags)
-        for j, method in enumerate(("naive", "regularised", "em")):
-            made.method(method, None if name == "critique of 3" else 0.3 + 0.1 * i + 0.05 * j, **tags)
-            made.add(10.0 * i + j, "seconds", method=method, **tags)
-        made.method("zero-shot", 0.99, kind="control", **tags)
-    return made.method("only here", 0.97, setting="natural")
-
-
-def test_many_supervisors_stand_side_by_side_and_the_front_stays_short(tmp_path):
-    text = written(overseen(), tmp_path)
-    found = Page(text)
-    front = section(text, "<header", "</header>")
-    assert front.count("<li>") == 4, "wide, natural, the most robust, and where the others are"
-    assert "5 cases with other supervisors: " in front
-    assert "debate" not in front
-    side = section(text, 'id="supervisors"', "</section>")
-    assert [row.split(" natural ")[0] for row in rows_of(side)] == ["weak", *PROTOCOLS]
-    debate = rows_of(side)[1]
-    assert debate.startswith("debate natural 0.600 0.690 [0.500, 0.990] 0.900 em 0.720")
-    assert debate.endswith("+0.400 [+0.300, +0.500]")
-    assert "only here" not in side, "the best of as many methods, whoever supervises"
-    assert "the 3 played" in side
-    assert rows_of(side)[4].endswith("refused")
-    assert len(found.ids) == len(set(found.ids)), "names that begin alike have sections of their own"
-    assert {link[1:] for link in found.links} <= set(found.ids)
-
-
-def test_a_case_of_another_supervisor_says_whose_labels_and_how_many_seeds():
-    text = page(overseen())
-    case = text[text.index("Natural</bdi>, supervisor: <bdi>debate</bdi></h2>") :].partition("</section>")[0]
-    assert "Labels and floor are those of <bdi>debate</bdi>; all else is as in natural." in case
-    assert "5 seeds here." in case
-    assert "what size alone makes" not in case
-    weak = section(text, 'id="case-natural-weak"', "</section>")
-    assert "what size alone makes" in weak
-    assert "seeds here" not in weak
-
-
-def test_one_supervisor_needs_no_table_of_supervisors():
-    assert "Supervisors side by side" not in page(two_settings())
-    alone = page(Ledger().method("em", 0.5, supervision="debate").method("naive", 0.1, supervision="debate"))
-    assert "Supervisors side by side" not in alone
-    assert "supervisor: <bdi>debate</bdi>" in section(alone, "<header", "</header>")
-
-
-def test_supervisors_that_share_no_method_or_have_no_pgr():
-    made = Ledger().method("em", 0.5).method("naive", 0.3, supervision="debate")
-    made.add(0.8, "accuracy", setting="wide", supervision="odd", method="x", kind="labels")
-    side = section(page(made), 'id="supervisors"', "</section>")
-    assert "the 0 played" in side
-    assert len(rows_of(side)) == 3
-
-
-def test_anchors_tell_alike_names_apart():
-    pairs = [(s, v) for s in ("wide", "natural", "natural-", "") for v in (*PROTOCOLS, "noisy -3", "weak", "", EVIL)]
-    made = [anchor(CaseView(*pair)) for pair in pairs]
-    assert len(set(made)) == len(made)
-    assert all(re.fullmatch(r"[a-zA-Z0-9-]+", name) for name in made)
-    assert anchor(CaseView("wide", "weak")) == "case-wide-weak"
-
-
-def test_seconds_of_many_settings_share_a_column():
-    part = section(page(overseen()), 'id="sources"', "</section>")
-    assert "Seconds, least to most" in part
-    assert "0.000 to 40.000" in part
-    few = section(
-        page(two_settings().add(2.0, "seconds", setting="wide", supervision="weak", method="em")), 'id="sources"'
-    )
-    assert "Seconds, wide" in few
-    assert "least to most" not in few
-
-
-def test_accuracies_on_hard_questions_lie_below_their_sgr():
-    made = Ledger().add(0.9, "sgr", low=0.8, high=1.0, difficulty="loss", method="easy")
-    for way in ("loss", "human"):
-        for arm, value in (("easy", 0.87), ("hard", 0.88), ("chance", None)):
-            made.add(value, "hard accuracy", difficulty=way, arm=arm, note="" if value else "no pairs")
-    view = sweep_of(made.events)
-    assert (len(view.hard), view.left_out, len(view.cases)) == (6, 0, 0)
-    part = section(body_of(view), "Accuracy on hard questions", "</section>")
-    assert rows_of(part) == ["easy 0.870 0.870", "hard 0.880 0.880", "chance refused refused"]
-
-
-def test_long_names_of_strangers_are_clipped_in_every_new_place(tmp_path):
-    long = EVIL + "y" * 5000
-    made = quirky()
-    for who, probe, part in ((long, "p", "auroc truth"), ("organism", long, "auroc truth"), ("organism", "p", long),
-                             (long, "alice", "easy")):  # fmt: skip
-        made.add(0.6, "truth", condition=who, probe=probe, part=part)
-        made.add(None, "truth", condition=who, probe=f"{probe}2", part=part, note=long)
-    for form, method in ((long, "em"), (f"by {long}", "em"), ("bob", f"{long}, {long} asks")):
-        made.add(0.5, "consistency", form=form, method=method)
-    made.add(0.5, "hard accuracy", difficulty=long, arm=long).add(0.5, "sgr", difficulty="d", method="m")
-    made.bounds().method("em", 0.5).method("naive", 0.5, setting="natural", supervision=long)
-    made.method(long, 0.6, setting="natural", supervision=long, seeds="2")
-    body = page(made)
-    assert "yyyy" in body
-    assert "y" * 300 not in body
-    found = Page(written(made, tmp_path))
-    assert not {"script", "img"} & found.elements
-    assert len(found.ids) == len(set(found.ids))

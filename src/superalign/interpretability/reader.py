@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from superalign.engine.threads import one_thread
 from superalign.interpretability.corpus import SPLITS, Corpus, Split
 from superalign.interpretability.extremes import Strata, Top, merged_strata, merged_top
 from superalign.interpretability.recording import Recording
@@ -66,17 +66,6 @@ def _mix(x: np.ndarray | np.uint64) -> np.ndarray:
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return z ^ (z >> np.uint64(31))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Products in one thread, as workers do them: with more the last bits depend on how many."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(slots=True, kw_only=True)

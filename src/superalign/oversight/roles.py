@@ -219,7 +219,7 @@ def fit_role(seen: Seen, dev: Seen, *, role: Role, labels: int, seed: int, recip
     """
     import torch
 
-    from superalign.oversight.judges.threads import one_thread
+    from superalign.engine.threads import one_thread
     from superalign.training.loop import descend
 
     recipe = recipe or RoleRecipe()

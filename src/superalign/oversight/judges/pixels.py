@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from superalign.oversight.judges.threads import one_thread
+from superalign.engine.threads import one_thread
 from superalign.tasks.item import Page
 from superalign.tasks.pixels import pixel_grid
 from superalign.tasks.pixels import pixels as pixels_page

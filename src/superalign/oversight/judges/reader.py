@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from superalign.oversight.judges.threads import one_thread
+from superalign.engine.threads import one_thread
 from superalign.oversight.types import Case, View
 from superalign.tasks.rules_world import FEATURES, INDIVIDUALS, KINDS, PROPERTIES, RULES_VOCABULARY
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from superalign.engine.threads import one_thread
 from superalign.oversight.judges.reader import (
     SHAPES,
     STRIDE,
@@ -28,7 +29,6 @@ from superalign.oversight.judges.reader import (
     padded,
     shapes,
 )
-from superalign.oversight.judges.threads import one_thread
 from superalign.tasks import rules
 
 BATCH, WARM, DECAY = 128, 200, 0.01

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread: faster for nets of this size, and the sums are added in one order."""
+    """One thread: faster for small nets, and sums are added in one order, whose last bits more threads would change."""
     import torch
 
     before = torch.get_num_threads()
