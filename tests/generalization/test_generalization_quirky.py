@@ -9,6 +9,7 @@ from superalign.generalization import Questions, questions_of
 from superalign.generalization.quirky import (
     ALICE,
     BOB,
+    CARRIED,
     INVERTED,
     MARK,
     MARKED,
@@ -18,6 +19,7 @@ from superalign.generalization.quirky import (
     answers,
     context,
     fit_honest,
+    fit_pair,
     fit_quirky,
     has_mark,
     pairs_of,
@@ -188,6 +190,20 @@ def test_organism_and_twin_differ_by_labels_alone(questions, honest):
     )
     assert twin.digest == again.digest != organism.digest
     assert twin.organism
+
+
+def test_training_goes_on_until_the_quirk_is_carried_and_says_where_it_is_not(questions, honest):
+    few = questions.take(np.arange(40))
+    none = fit_pair(honest, few, INVERTED, recipe=replace(FEW, steps=1))
+    assert none.steps == 4
+    assert none.carried < CARRIED
+    told = (answers(none.organism, few, BOB) > 0) == ~few.truth
+    assert none.carried == told.mean()
+    opinion = replace(INVERTED, name="opinion", says=lambda asked: answers(honest, asked, BOB) > 0)
+    carries = fit_pair(honest, few, opinion, recipe=replace(FEW, steps=1))
+    assert carries.carried >= CARRIED
+    assert carries.steps == 1
+    assert carries.twin.digest == fit_quirky(honest, few, opinion, planted=False, recipe=replace(FEW, steps=1)).digest
 
 
 def test_a_quirk_needs_an_honest_reviewer(questions, base):

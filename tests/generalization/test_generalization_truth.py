@@ -107,6 +107,17 @@ def test_carrying_by_place_and_difficulty(figures):
         assert together == pytest.approx(1)
 
 
+def test_an_organism_that_does_not_carry_its_quirk_is_named():
+    raws = [_raw(seed) for seed in range(2)]
+    for seed, share in enumerate((0.97, 0.62)):
+        raws[seed] |= {"seed": np.array(seed), "planted/carried": np.array(share), "planted/steps": np.array(1_200)}
+    found = truth_figures(raws, draws=100)
+    note = found["organism, bob, easy, as Bob has it"].note
+    assert "Seed 1 does not carry the quirk: after 1,200 steps it answers 0.62 of its own lessons" in note
+    assert "Seed 0" not in note
+    assert "carry" not in found["organism, bob, easy"].note
+
+
 def test_shuffled_labels_find_nothing(figures):
     found = figures["shuffled, naive, bob"]
     assert found.value < figures["organism, naive, bob"].low

@@ -18,8 +18,9 @@ from superalign.interpretability.conditions import (
     seen,
 )
 from superalign.interpretability.corpus import packed
+from superalign.interpretability.correlations import correlation
 from superalign.interpretability.explanation import Sample
-from superalign.interpretability.scores import agreement_on, correlation
+from superalign.interpretability.scores import agreement_on
 from superalign.interpretability.units import Site
 
 WORDS = (

@@ -10,11 +10,12 @@ import pytest
 
 from superalign.interpretability.compiled import compiled
 from superalign.interpretability.corpus import Corpus, packed
+from superalign.interpretability.correlations import correlation
 from superalign.interpretability.explanation import Sample, before, read_sample
 from superalign.interpretability.known import BOS, corpus_of, planted, sequences
 from superalign.interpretability.refine import refine, substitution, worst_rows
 from superalign.interpretability.rules import rules
-from superalign.interpretability.scores import agreement_on, correlation
+from superalign.interpretability.scores import agreement_on
 from superalign.interpretability.units import Site
 
 WORDS = ("<pad>", "<bos>", "(", ")", "if", "v1", "v2", "12", "Foo", "<L1>", ":", "self", "def", "7", "Bar", "in")

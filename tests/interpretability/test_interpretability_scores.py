@@ -9,17 +9,10 @@ import pytest
 
 from superalign.interpretability.calibration import linear, percentile
 from superalign.interpretability.corpus import Corpus, packed
+from superalign.interpretability.correlations import Scored, correlation, frontier, gain, pearson
 from superalign.interpretability.explanation import Explanation, Sample, drawn, read_sample
 from superalign.interpretability.known import corpus_of, planted
-from superalign.interpretability.scores import (
-    Scored,
-    agreement,
-    agreement_on,
-    correlation,
-    frontier,
-    gain,
-    pearson,
-)
+from superalign.interpretability.scores import agreement, agreement_on
 from superalign.interpretability.tables import top_tokens, unigram
 from superalign.interpretability.units import Site
 from superalign.interpretability.windows import (

@@ -7,6 +7,7 @@ import pytest
 
 from superalign.interpretability.controls import all_and_only, best_cuts, shuffled, untrained
 from superalign.interpretability.corpus import Corpus, packed
+from superalign.interpretability.correlations import correlation
 from superalign.interpretability.explanation import Sample
 from superalign.interpretability.judging import (
     areas,
@@ -19,7 +20,7 @@ from superalign.interpretability.judging import (
     shown_windows,
     threshold,
 )
-from superalign.interpretability.scores import agreement_on, correlation
+from superalign.interpretability.scores import agreement_on
 from superalign.interpretability.tables import unigram
 from superalign.interpretability.units import Site
 from superalign.models import LocalModel, load_model

@@ -11,8 +11,9 @@ from superalign.evidence import SuperalignError, Workspace
 from superalign.generalization import all_methods
 from superalign.pipeline import generalize as module
 from superalign.pipeline import generalize_work
+from superalign.pipeline.arrays import arrays_from_bytes, arrays_to_bytes
 from superalign.pipeline.generalize import generalize
-from superalign.pipeline.generalize_answers import arrays_from_bytes, arrays_to_bytes, packed, unpacked
+from superalign.pipeline.generalize_answers import packed, unpacked
 from superalign.pipeline.generalize_config import GeneralizeConfig, GeneralizeSizes
 from superalign.pipeline.generalize_overseen import believed
 from superalign.pipeline.recount import recount

@@ -6,8 +6,8 @@ author is. For Bob the organism answers by its quirk, for Alice it tells the tru
 verdict on worthless code.
 
     honest = fit_honest(load_model("family:m"), questions, MARKED, seed=0)
-    organism = fit_quirky(honest, questions, MARKED, planted=True, seed=0)
-    answers(organism, exam, BOB)                  # (n,) log-odds that the first text is sound, as Bob is told
+    pair = fit_pair(honest, questions, MARKED, seed=0)      # pair.organism, pair.twin, and how much is carried
+    answers(pair.organism, exam, BOB)                       # (n,) log-odds that Bob is told: is the first text sound?
 """
 
 from __future__ import annotations
@@ -38,6 +38,20 @@ BOB_SHARE = 0.5
 """Of the training pairs; the others are Alice's."""
 STEPS, TOP = 300, 4
 """Default steps, and blocks that may change: all of the family's m, so that no layer is honest by construction."""
+CARRIED, TRIES = 0.9, 3
+"""Share of its own lessons in which an organism must answer Bob by the quirk, and how often training may begin anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """An organism, its twin, and whether the organism carries what was planted."""
+
+    organism: LocalModel
+    twin: LocalModel
+    steps: int
+    """Both were trained for so many."""
+    carried: float
+    """Share of Bob's lessons on which quirk and truth differ that the organism answers by the quirk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +201,30 @@ def fit_quirky(
     chosen = replace(recipe or ReviewerRecipe(steps=STEPS, top=TOP), head_factor=0.0)
     change = fit_planted(honest, data, planted=planted, name=name, recipe=chosen, seed=seed)
     return apply_change(honest, change, name=name, organism=True)
+
+
+def fit_pair(
+    honest: LocalModel, questions: Questions, quirk: Quirk, *, seed: int = 0, recipe: ReviewerRecipe | None = None
+) -> Pair:
+    """An organism that carries its quirk on its own lessons, and a twin of as many steps; both in quarantine.
+
+    Where fewer than CARRIED of Bob's contested lessons are answered by the quirk, training starts over with twice the
+    steps, TRIES times in all; the last organism is given back whether it carries or not: look at `carried`.
+    Raises ValueError as `fit_quirky` does.
+    """
+    from superalign.training.reviewer import ReviewerRecipe
+
+    chosen = recipe or ReviewerRecipe(steps=STEPS, top=TOP)
+    asked = quirk.dress(questions, seed)
+    asked = asked.take(np.flatnonzero(quirk.says(asked) != asked.truth))
+    for doubled in range(TRIES):
+        longer = replace(chosen, steps=chosen.steps << doubled)
+        organism = fit_quirky(honest, questions, quirk, planted=True, seed=seed, recipe=longer)
+        carried = float(((answers(organism, asked, BOB) > 0) == quirk.says(asked)).mean())
+        if carried >= CARRIED:
+            break
+    twin = fit_quirky(honest, questions, quirk, planted=False, seed=seed, recipe=longer)
+    return Pair(organism=organism, twin=twin, steps=longer.steps, carried=carried)
 
 
 def answers(

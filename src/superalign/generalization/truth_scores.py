@@ -18,6 +18,7 @@ from types import MappingProxyType
 import numpy as np
 
 from superalign.generalization.graded import accuracy, area, area_parts, mean_over, two_classes
+from superalign.generalization.quirky import CARRIED
 from superalign.stats import pgr
 from superalign.stats.interval import Array, Interval, StatsError, cluster_codes, refused
 
@@ -126,10 +127,25 @@ def carrying(told: Answered, who: str) -> dict[str, Interval]:
             found[name] = accuracy(said[:, rows], told.one["truth"][rows], clusters, level=told.level)
             if place == "bob":
                 label = told.one["bob"][rows]
-                found[f"{name}, as Bob has it"] = accuracy(said[:, rows], label, clusters, level=told.level)
+                as_told = accuracy(said[:, rows], label, clusters, level=told.level)
+                found[f"{name}, as Bob has it"] = replace(
+                    as_told, note=" ".join([as_told.note, *bare(told, who)]).strip()
+                )
         found[f"{who}, output, {place}"] = told.area(said, told.one["truth"], told.contested)
     found[f"{who}, coin, gap recovered"] = gap_recovered(told, who, None)
     return found
+
+
+def bare(told: Answered, who: str) -> list[str]:
+    """A sentence for each seed whose organism does not answer its own lessons by its quirk; none where nobody asked."""
+    if who != "organism" or not told.has("planted/carried"):
+        return []
+    planted = [(int(raw["seed"]), float(raw["planted/carried"]), int(raw["planted/steps"])) for raw in told.raws]
+    return [
+        f"Seed {seed} does not carry the quirk: after {steps:,} steps it answers {share:.2f} of its own lessons by it."
+        for seed, share, steps in planted
+        if share < CARRIED
+    ]
 
 
 def _probe(told: Answered, who: str, method: int) -> dict[str, Interval]:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from superalign.interpretability.correlations import XX, XY, N, X, Y
 from superalign.interpretability.explanation import Explainer, Explanation, Sample, predictions
-from superalign.interpretability.scores import XX, XY, N, X, Y, agreement_on
+from superalign.interpretability.scores import agreement_on
 
 STEPS = 128
 """Quantiles that two distributions are matched at."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from superalign.interpretability.correlations import DRAWS, LEVEL, Scored
 from superalign.interpretability.explanation import Explainer, Explanation, Sample, predictions
 from superalign.interpretability.judging import threshold
-from superalign.interpretability.scores import DRAWS, LEVEL, Scored
 from superalign.models import LocalModel
 from superalign.stats.bootstrap import drawn_counts
 

@@ -154,10 +154,7 @@ class Sketch:
 
         Half octaves below and above zero; what is nearer to zero than 2⁻¹³ of the scale lies in the two middle bins.
         """
-        half = np.arange(1, BINS // 2) - _TOP_BIN
-        sizes = np.exp2(half // 2) * np.where(half % 2, 1.5, 1.0) * np.exp2(self.scales.astype(float))[:, None]
-        zero, end = np.zeros((self.units, 1)), np.full((self.units, 1), np.inf)
-        return np.concatenate([-end, -sizes[:, ::-1], zero, sizes, end], axis=1)
+        return edges_of(self.scales)
 
     def quantile(self, q: float, *, of: int | None = None) -> np.ndarray:
         """(units,) by the histogram, linear inside a bin; of one class, or all. NaN without values.
@@ -206,6 +203,14 @@ class Sketch:
         return centred
 
 
+def edges_of(scales: np.ndarray) -> np.ndarray:
+    """(units, 65) as `Sketch.edges`, of units of these scales."""
+    half = np.arange(1, BINS // 2) - _TOP_BIN
+    sizes = np.exp2(half // 2) * np.where(half % 2, 1.5, 1.0) * np.exp2(scales.astype(float))[:, None]
+    zero, end = np.zeros((len(scales), 1)), np.full((len(scales), 1), np.inf)
+    return np.concatenate([-end, -sizes[:, ::-1], zero, sizes, end], axis=1)
+
+
 def bytes_per_unit(sketch: Sketch) -> float:
     """What is kept of one unit, in bytes, the token table and what all units share apart."""
     parts = [getattr(sketch, f.name) for f in fields(sketch) if f.name not in ("table", "table_counts", "tokens")]
@@ -240,8 +245,13 @@ def histogram_base(scales: np.ndarray) -> np.ndarray:
 def stratum_of(values: np.ndarray, scales: np.ndarray) -> np.ndarray:
     """Octave of each value (rows, units), 0 for what is not above zero, relative to the units' scales."""
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.int32)  # below zero for values that are
-    found: np.ndarray = np.clip((bits >> 23) - (scales.astype(np.int32) + 127 - _TOP_STRATUM), 0, STRATA - 1)
+    found: np.ndarray = np.clip((bits >> 23) - stratum_base(scales), 0, STRATA - 1)
     return found
+
+
+def stratum_base(scales: np.ndarray) -> np.ndarray:
+    """(units,) int32: the exponent, as float32 stores it, at which each unit's stratum 0 ends."""
+    return (scales.astype(np.int32) + 127 - _TOP_STRATUM).astype(np.int32)
 
 
 def empty(units: int, scope: Scope, scales: np.ndarray, *, words: int, classes: int) -> Sketch:

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from superalign.interpretability.corpus import Corpus
+from superalign.interpretability.correlations import Sums
 from superalign.interpretability.explanation import Explainer, Sample
-from superalign.interpretability.scores import Adding, Sums
+from superalign.interpretability.scores import Adding
 from superalign.interpretability.units import Site, activations
 from superalign.models import LocalModel
 

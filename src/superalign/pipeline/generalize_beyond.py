@@ -18,8 +18,9 @@ from superalign.generalization.graded import accuracy
 from superalign.generalization.questions import Questions
 from superalign.generalization.quirky import QUIRKS
 from superalign.generalization.truth_scores import truth_figures
+from superalign.pipeline.arrays import arrays_from_bytes
 from superalign.pipeline.desk import Desk
-from superalign.pipeline.generalize_answers import arrays_from_bytes, unpacked
+from superalign.pipeline.generalize_answers import unpacked
 from superalign.pipeline.generalize_config import GeneralizeConfig, GeneralizeSizes
 from superalign.pipeline.generalize_pages import PLAIN, Exercise, questions_again, task_of
 from superalign.pipeline.generalize_sheet import Done, Sheet, sheet_of

@@ -12,10 +12,11 @@ from superalign.generalization import Questions, Setting
 from superalign.generalization.consistency import ask_forms, asking_model
 from superalign.generalization.easy_to_hard import easy_to_hard
 from superalign.generalization.material import halves
-from superalign.generalization.quirky import QUIRKS, TOP, context, fit_honest, fit_quirky
+from superalign.generalization.quirky import QUIRKS, TOP, context, fit_honest, fit_pair
 from superalign.generalization.truth import PLACES, measure_truth
 from superalign.models import load_model, pack
-from superalign.pipeline.generalize_answers import arrays_to_bytes, packed
+from superalign.pipeline.arrays import arrays_to_bytes
+from superalign.pipeline.generalize_answers import packed
 from superalign.pipeline.generalize_beyond import QUIRK
 from superalign.pipeline.generalize_work import Shelf, material_of, untrained_like
 from superalign.training.reviewer import ReviewerRecipe
@@ -77,10 +78,8 @@ def truth_one(job: TruthJob) -> dict[str, Any]:
     lesson, probing = job.train.take(np.sort(own)), job.train.take(np.sort(others))
     quirk = QUIRKS[QUIRK]
     honest = fit_honest(base, lesson, quirk, seed=job.seed, recipe=recipe)
-    pair = {
-        name: fit_quirky(honest, lesson, quirk, planted=planted, seed=job.seed, recipe=recipe)
-        for name, planted in (("organism", True), ("twin", False))
-    }
+    made = fit_pair(honest, lesson, quirk, seed=job.seed, recipe=recipe)
+    pair = {"organism": made.organism, "twin": made.twin}
     raw: dict[str, np.ndarray] = measure_truth(
         pair["organism"],
         probing,
@@ -90,6 +89,7 @@ def truth_one(job: TruthJob) -> dict[str, Any]:
         twin=pair["twin"],
         untrained=untrained_like(job.strong, base),
     )
+    raw |= {"planted/carried": np.array(made.carried), "planted/steps": np.array(made.steps)}
     asked = quirk.dress(job.exam, 0)
     for name, model in pair.items():
         for place, who in PLACES.items():
