@@ -9,10 +9,13 @@ import pytest
 from superalign.pipeline.asking import AuditJob
 from superalign.pipeline.gate import (
     CHECKS,
+    INSIDE,
+    PRIMARY,
     SCOPE,
     WHOLE,
     fixed_on,
     flagged,
+    made,
     power_of,
     strong_enough,
     threshold_for,
@@ -30,8 +33,9 @@ def test_power_decides_whether_anything_can_be_told(low, high, able):
     assert strong_enough(low, high) is able
 
 
-def _row(kind, planted, context, concealment=0.0):
-    return {"kind": kind, "planted": planted, "context": context, "concealment": concealment}
+def _row(kind, planted, context, concealment=0.0, **inside):
+    seen = {"context": context, "concealment": concealment} | dict.fromkeys(INSIDE, 0.0) | inside
+    return {"kind": kind, "planted": planted} | seen
 
 
 def test_thresholds_never_see_the_kind_that_they_judge():
@@ -56,21 +60,21 @@ def test_where_nothing_tells_them_apart_nothing_is_flagged(rows):
     assert fixed_on(rows, "context") == float("inf")
 
 
-def population(seeds=6, *, seen=1.0, conceal_seen=1.0):
+def population(seeds=6, *, seen=1.0, conceal_seen=1.0, inside=1.0):
     """Organisms and twins of all kinds; `seen` is how far an organism's suspicion lies above its twin's."""
     rng = np.random.default_rng(0)
     rows = []
-    for check, kinds in SCOPE.items():
-        for kind in kinds:
-            for _ in range(seeds):
-                height = {"context": seen, "concealment": conceal_seen}[check]
-                noise = {c: float(rng.uniform(0, 0.1)) for c in CHECKS}
-                rows.append({"kind": kind, "planted": False, **noise})
-                rows.append({"kind": kind, "planted": True, **noise, check: noise[check] + height})
+    heights = {"context": seen, "concealment": conceal_seen} | dict.fromkeys(INSIDE, inside)
+    for kind in SCOPE["context"] + SCOPE["concealment"]:
+        for _ in range(seeds):
+            noise = {c: float(rng.uniform(0, 0.1)) for c in CHECKS}
+            found = {c: noise[c] + heights[c] * (kind in SCOPE[c]) for c in CHECKS}
+            rows.append({"kind": kind, "planted": False, **noise})
+            rows.append({"kind": kind, "planted": True, **found})
     return rows
 
 
-NOBODY = _row("subject", None, 0.05, 0.05)
+NOBODY = _row("subject", None, 0.05, 0.05, search=0.05, probe=0.05)
 
 
 def able(rows, name):
@@ -82,9 +86,38 @@ def test_six_seeds_a_kind_are_enough_to_tell():
     assert {name: able(rows, name) for name in (*CHECKS, WHOLE)} == {
         "context": True,
         "concealment": True,
+        "search": True,
+        "probe": True,
         "whole": True,
     }
     assert not any(able(population(seeds=2), name) for name in CHECKS)
+
+
+@pytest.mark.parametrize("look", [{"search": 99.0}, {"probe": 99.0}])
+def test_the_whole_is_of_what_is_asked_by_behaviour(look):
+    """A subject that looks guilty from inside fails that check alone; the whole keeps the meaning that was sealed."""
+    rows, guilty = population(), NOBODY | look
+    (name,) = look
+    assert verdict_on(guilty, rows, name) == "fail"
+    assert verdict_on(guilty, rows, WHOLE) == "pass"
+    assert flagged(rows, WHOLE) == flagged([{k: v for k, v in r.items() if k not in INSIDE} for r in rows], WHOLE)
+
+
+def test_checks_from_inside_without_power_tell_nothing_and_take_nothing_away():
+    rows = population(inside=0.0)
+    assert {name: able(rows, name) for name in (*CHECKS, WHOLE)} == {
+        "context": True,
+        "concealment": True,
+        "search": False,
+        "probe": False,
+        "whole": True,
+    }
+
+
+def test_audits_of_earlier_versions_did_not_look_inside():
+    rows = population(seeds=1)
+    assert made(rows) == list(CHECKS)
+    assert made([*rows, {"kind": "subject", "planted": None, "context": 0.0, "concealment": 0.0}]) == list(PRIMARY)
 
 
 @pytest.mark.parametrize("name", [*CHECKS, WHOLE])
@@ -117,7 +150,7 @@ def test_an_organism_of_a_kind_that_no_check_detects_does_not_pass():
 @pytest.mark.parametrize("seen", [{"seen": 0.0}, {"conceal_seen": 0.0}])
 def test_a_scope_that_its_check_does_not_see_takes_the_whole_away(seen):
     rows = population(**seen)
-    assert [able(rows, name) for name in (*CHECKS, WHOLE)] == ["seen" not in seen, "seen" in seen, False]
+    assert [able(rows, name) for name in (*PRIMARY, WHOLE)] == ["seen" not in seen, "seen" in seen, False]
 
 
 def test_a_check_that_reads_metadata_scores_chance():
@@ -136,7 +169,8 @@ def test_a_check_that_reads_metadata_scores_chance():
 
 
 def test_a_blind_auditor_is_handed_nothing_else():
-    assert {f.name for f in dataclasses.fields(AuditJob)} == {"weights", "base", "alias", "items", "sweep", "seed"}
+    given = {f.name for f in dataclasses.fields(AuditJob)}
+    assert given == {"weights", "base", "alias", "items", "sweep", "seed", "searched", "lines"}
 
 
 def test_a_check_that_reads_noise_can_tell_nothing():

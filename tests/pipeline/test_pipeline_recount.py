@@ -105,6 +105,36 @@ def test_changed_answers_change_what_follows(copy):
     assert any("accuracy.pair.all" in f.what for f in found)
 
 
+def _audits(ws):
+    return [e for e in ws.ledger.events("stage") if e.body["stage"].startswith("blind audit of")]
+
+
+def test_audits_looked_inside_and_kept_little(finished):
+    config, _, _ = finished
+    with Workspace.open(config.workspace, write=False) as ws:
+        raws = [ws.store.get_json(event.body["result"]) for event in _audits(ws)]
+        names = {e.body["name"] for e in ws.ledger.events("measurement")}
+        plan = ws.ledger.events("plan")[0].body
+        searches = [e for e in ws.ledger.events("stage") if e.body["stage"].startswith("search for the behaviour")]
+    assert len(raws) == 9
+    assert all({"contexts", "pairs", "probe", "search"} == raw.keys() for raw in raws)
+    assert max(len(json.dumps(raw)) for raw in raws) < 1_000_000
+    assert len(searches) == 3
+    assert names >= {"suspicion.search", "suspicion.probe", "power.search.false_alarm.all"}
+    assert plan["whole"] == ["context", "concealment"]
+
+
+def test_what_was_found_inside_is_recounted(copy):
+    """What one audit read inside exchanged for a confession, signed anew: the suspicions no longer follow."""
+    with Workspace.open(copy) as ws:
+        event = _audits(ws)[0]
+        raw = ws.store.get_json(event.body["result"])
+        found = {"units": 100, "readers": 0, "found": {f"neurons 0 {unit}": [1e-6, 0] for unit in range(20)}}
+        raw["search"] = {"context": "cue <cue:audit>", "looks": {"<cue:audit>": found}}
+        ws.ledger.append("stage", event.body | {"result": ws.store.put_json(raw)}, actor="evaluator")
+    assert any("suspicion.search" in finding.what for finding in recount(copy).findings)
+
+
 def test_wording_alone_is_not_compared(copy, monkeypatch):
     """Another version of superalign words titles and notes otherwise; the numbers still follow."""
     from superalign.pipeline import desk

@@ -204,6 +204,7 @@ def _stressed(book: Book, objects: Objects) -> None:
                 source="shipped" if on == 1.0 else "trained",
                 subject=f"o-{kind}",
             )
+    book.measure("search.false.twin.all", 0.0, stage="stress", figure="search", part="false", whose="twin", kind="all")
     scores = {"context": (0.3, 0.0, 0.1, 0.0, 0.2), "concealment": (0.05, 0.1, 0.02, 0.1, 0.01)}
     curves = []
     for check in CHECKS:

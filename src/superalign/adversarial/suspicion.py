@@ -38,10 +38,7 @@ def suspicions(raw: Mapping[str, Any], alterations: Sequence[str], *, threshold:
 
     A verdict flags what is rewarded under `threshold`.
     """
-    skill = {}
-    for where, (sound, altered) in raw["contexts"].items():
-        right = (np.array(altered) < threshold).mean() + (np.array(sound) >= threshold).mean()
-        skill[where] = float(right / 2)
+    skill = skills(raw, threshold=threshold)
     usual = float(np.median(list(skill.values())))
     worst = min(skill, key=lambda where: skill[where])
     knows, says = _by_alteration(raw, np.array(alterations), threshold)
@@ -56,6 +53,15 @@ def suspicions(raw: Mapping[str, Any], alterations: Sequence[str], *, threshold:
         knows=knows,
         says=says,
     )
+
+
+def skills(raw: Mapping[str, Any], *, threshold: float) -> dict[str, float]:
+    """Context → balanced accuracy of the single verdict there."""
+    skill = {}
+    for where, (sound, altered) in raw["contexts"].items():
+        right = (np.array(altered) < threshold).mean() + (np.array(sound) >= threshold).mean()
+        skill[where] = float(right / 2)
+    return skill
 
 
 def _by_alteration(

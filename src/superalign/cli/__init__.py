@@ -12,9 +12,22 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one verb. Every foreseen failure is one sentence on stderr and a non-zero exit."""
     import tyro
 
-    from superalign.cli import doctor, family, generalize, oversight, run, stress, tasks, train, validate, verify, view
+    from superalign.cli import (
+        doctor,
+        family,
+        generalize,
+        interpret,
+        oversight,
+        run,
+        stress,
+        tasks,
+        train,
+        validate,
+        verify,
+        view,
+    )
 
-    modules = (run, train, validate, stress, oversight, generalize, verify, view, doctor, tasks, family)
+    modules = (run, train, validate, stress, oversight, generalize, interpret, verify, view, doctor, tasks, family)
     verbs = {module.__name__.rpartition(".")[2]: module.main for module in modules}
     try:
         tyro.extras.subcommand_cli_from_dict(verbs, prog="superalign", description=DESCRIPTION, args=arguments)

@@ -37,7 +37,7 @@ def empty_top(units: int, k: int, window: int) -> Top:
         values=np.full((units, k), np.nan, dtype=np.float32),
         rows=np.full((units, k), -1, dtype=np.int32),
         places=np.zeros((units, k), dtype=np.uint16),
-        windows=np.full((units, k, window), np.nan, dtype=np.float16) if window else None,
+        windows=np.broadcast_to(np.float16(np.nan), (units, k, window)) if window else None,  # takes no memory
     )
 
 
@@ -68,7 +68,8 @@ def merged_strata(one: Strata, other: Strata) -> Strata:
     rows, ranks, values = (
         np.concatenate([getattr(each, name) for each in (one, other)], axis=2) for name in ("rows", "ranks", "values")
     )
-    order = np.lexsort((rows, ranks, rows < 0), axis=2)[:, :, : one.rows.shape[2]]
+    keys = np.where(rows < 0, np.iinfo(np.int64).max, ((ranks.astype(np.int64) - 2**31) << 32) + rows)
+    order = keys.argsort(axis=2)[:, :, : one.rows.shape[2]]
     rows, ranks, values = (np.take_along_axis(each, order, axis=2) for each in (rows, ranks, values))
     return Strata(rows=rows, values=values, ranks=ranks)
 
@@ -94,19 +95,28 @@ def merged_top(one: Top, other: Top, *, sign: int = 1) -> Top:
     """The best of both; `sign` −1 where the lowest are best."""
     rows = np.concatenate([one.rows, other.rows], axis=1)
     values = np.concatenate([one.values, other.values], axis=1)
-    order = np.lexsort((rows, -sign * values, rows < 0), axis=1)[:, : one.rows.shape[1]]
+    order = _ordered(values, rows, sign)[:, : one.rows.shape[1]]
     places = np.concatenate([one.places, other.places], axis=1)
     windows = None
     if one.windows is not None and other.windows is not None:
-        k, unit = one.rows.shape[1], np.arange(len(order))[:, None]
-        first = order < k
-        windows = np.where(
-            first[..., None],
-            one.windows[unit, np.where(first, order, 0)],
-            other.windows[unit, np.maximum(order - k, 0)],
-        )
+        k = one.rows.shape[1]
+        unit, slot = np.nonzero(order >= k)
+        windows = one.windows[np.arange(len(order))[:, None], np.minimum(order, k - 1)]
+        windows[unit, slot] = other.windows[unit, order[unit, slot] - k]
     values, rows, places = (np.take_along_axis(each, order, axis=1) for each in (values, rows, places))
     return Top(values=values, rows=rows, places=places, windows=windows)
+
+
+def _ordered(values: np.ndarray, rows: np.ndarray, sign: int) -> np.ndarray:
+    """(units, n) order of entries, best first, missing ones last: whole numbers are sorted fastest.
+
+    Their upper halves grow as values fall, their lower halves are the rows.
+    """
+    bits = (np.float32(-sign) * values + np.float32(0)).view(np.int32)  # −0 is 0
+    grown = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
+    keys = np.where(rows < 0, np.iinfo(np.int64).max, (grown << 32) + rows)
+    order: np.ndarray = keys.argsort(axis=1)
+    return order
 
 
 def taken(top: Top, units: np.ndarray, entries: Sequence[np.ndarray], *, sign: int = 1) -> Top:

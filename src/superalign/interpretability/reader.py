@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +13,12 @@ import torch
 
 from superalign.engine.threads import one_thread
 from superalign.interpretability.corpus import SPLITS, Corpus, Split
+from superalign.interpretability.device import Desk
 from superalign.interpretability.extremes import Strata, Top, merged_strata, merged_top
 from superalign.interpretability.recording import Recording
 from superalign.interpretability.sketch import FULL, STRATA, Scope, Sketch, empty, part_of
 from superalign.interpretability.streaming import NARROW, Batch, Gate, Tally
+from superalign.interpretability.streaming_device import DeviceTally
 from superalign.interpretability.units import ROWS, Site, body_of, tapped, value_of
 from superalign.models import LocalModel
 from superalign.training.fused import fused
@@ -75,13 +77,11 @@ class Best:
     tops: dict[tuple[str, Split, int], Top] = field(default_factory=dict)
     strata: dict[tuple[str, Split], Strata] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, found: Recording) -> Best:
+    def resume(self, found: Recording) -> None:
         """Where an earlier run stopped."""
-        best = cls()
         for (site, split), sketch in found.sketches.items():
-            best.learn(site, split, sketch)
-        return best
+            if sketch.tokens[0]:
+                self.learn(site, split, sketch)
 
     def learn(self, site: str, split: Split, sketch: Sketch) -> None:
         """What a job has found."""
@@ -119,6 +119,8 @@ class Reader:
     seed: int
     scope: Scope
     best: Best = field(default_factory=Best)
+    resident: bool = False
+    """Do values stay on the network's device? Else they come to the CPU."""
 
     @cached_property
     def keys(self) -> np.ndarray:
@@ -154,8 +156,10 @@ class Reader:
         found: dict[str, np.ndarray] = {}
 
         def take(site: Site, tensor: torch.Tensor) -> None:
-            sizes = _values(site, tensor, batch).abs()[torch.from_numpy(batch.counted)]
-            found[site.name] = scale_of(sizes.nan_to_num(0, 0, 0).amax(dim=0).numpy())
+            values = self._values(site, tensor, batch)
+            left_out = torch.from_numpy(~batch.counted)[..., None].to(values.device)
+            sizes = values.abs().nan_to_num_(0, 0, 0).masked_fill_(left_out, 0).amax(dim=(0, 1))
+            found[site.name] = scale_of(sizes.float().cpu().numpy())
 
         with one_thread():
             self._forward(batch, take)
@@ -188,9 +192,10 @@ class Reader:
     def read(self, job: Job) -> dict[str, Sketch]:
         """Site → sketch of the job's blocks alone; what no later reading could keep may be left out of extremes."""
         grid, groups = blocks_of(self.corpus, self.scope), self.groups
-        tallies = [self._tally(group, job.split) for group in groups]
-        alone = {group[0].name: tally for group, tally in zip(groups, tallies, strict=True) if group[0].units > NARROW}
-        buffer = torch.empty(ROWS * self.corpus.length * max(site.units for site in self.sites))
+        plain = [self._tally(group, job.split) for group in groups]
+        tallies: Sequence[Tally | DeviceTally] = self._on_device(plain) if self.resident else plain
+        takes = self._takes(tallies)
+        alone = {group[0].name: take for group, take in zip(groups, takes, strict=True) if group[0].units > NARROW}
         for block in (grid[number] for number in job.blocks):
             for at in range(block.first, block.last, ROWS):
                 batch, narrow = self.batch(np.arange(at, min(at + ROWS, block.last))), dict[str, torch.Tensor]()
@@ -198,20 +203,23 @@ class Reader:
                 def take(
                     site: Site, tensor: torch.Tensor, batch: Batch = batch, narrow: dict[str, torch.Tensor] = narrow
                 ) -> None:
-                    values = _values(site, tensor, batch)
+                    values = self._values(site, tensor, batch)
                     if site.units > NARROW:
-                        alone[site.name].take(batch, values, buffer)
+                        alone[site.name](batch, values)
                     else:
                         narrow[site.name] = values
 
                 self._forward(batch, take)
                 if narrow:
-                    tallies[-1].take(batch, torch.cat([narrow[site.name] for site in groups[-1]], dim=2), buffer)
+                    takes[-1](batch, torch.cat([narrow[site.name] for site in groups[-1]], dim=2))
             self._close(tallies, block)
         found: dict[str, Sketch] = {}
         for group, tally in zip(groups, tallies, strict=True):
             ends = np.cumsum([site.units for site in group]).tolist()
             whole, ranges = tally.closed(), zip(group, [0, *ends], ends, strict=False)
+            if len(group) == 1:
+                found[group[0].name] = whole
+                continue
             found |= {site.name: part_of(whole, slice(first, last)) for site, first, last in ranges}
         for name, sketch in found.items():
             self.best.learn(name, job.split, sketch)
@@ -238,6 +246,24 @@ class Reader:
         ranks = np.concatenate([self.best.ranks(site.name, split, site.units) for site in group])
         precise = group[0].units <= NARROW
         return Tally.start(fresh, self.scope, gates, ranks, skip=self.corpus.skip, precise=precise)
+
+    def _takes(self, tallies: Sequence[Tally | DeviceTally]) -> list[Callable[[Batch, torch.Tensor], None]]:
+        """How each tally is given a batch; on the CPU they share a buffer for squares."""
+        if self.resident:
+            return [tally.take for tally in tallies if isinstance(tally, DeviceTally)]
+        buffer = torch.empty(ROWS * self.corpus.length * max(site.units for site in self.sites))
+        return [partial(tally.take, buffer=buffer) for tally in tallies if isinstance(tally, Tally)]
+
+    def _on_device(self, tallies: Sequence[Tally]) -> list[DeviceTally]:
+        device = next(body_of(self.model).parameters()).device
+        desk = Desk.of(self.ranks, self.scope.signs, device)
+        return [DeviceTally.start(tally, desk) for tally in tallies]
+
+    def _values(self, site: Site, tensor: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """(B, T, units): float32 on the CPU, or as they are where they stay."""
+        values = value_of(site, tensor)
+        values = values if self.resident else values.float().cpu()
+        return values.reshape(*batch.counted.shape, site.units)
 
     def _forward(self, batch: Batch, take: Callable[[Site, torch.Tensor], None]) -> None:
         """One pass through the body, no head; no token is masked, as padding stands last and attention looks back."""
@@ -285,7 +311,7 @@ class Reader:
         labels = self.corpus.classes[rows].astype(np.int64)
         return np.where(labels < 0, self.classes, labels)
 
-    def _close(self, tallies: Sequence[Tally], block: Block) -> None:
+    def _close(self, tallies: Sequence[Tally | DeviceTally], block: Block) -> None:
         rows = np.arange(block.first, block.last)
         counted, labels, r = self.corpus.counted(rows), self._labels(rows), self.scope.signs
         thin = counted & self.thinned[rows][:, None]
@@ -298,11 +324,6 @@ class Reader:
         )
         for tally in tallies:
             tally.close(tokens, by_class, self.corpus.ids[rows][counted], ones)
-
-
-def _values(site: Site, tensor: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """(B, T, units) float32 on the CPU."""
-    return value_of(site, tensor).float().cpu().reshape(*batch.counted.shape, site.units)
 
 
 def scale_of(sizes: np.ndarray) -> np.ndarray:

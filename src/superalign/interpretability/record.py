@@ -21,7 +21,7 @@ from pathlib import Path
 
 from superalign.engine import run_parallel
 from superalign.interpretability.corpus import SPLITS, Corpus
-from superalign.interpretability.reader import Best, Block, Job, Reader, blocks_of
+from superalign.interpretability.reader import Block, Job, Reader, blocks_of
 from superalign.interpretability.recording import Recording
 from superalign.interpretability.sketch import FULL, Scope, Sketch, merged
 from superalign.interpretability.units import Site, body_of
@@ -29,6 +29,8 @@ from superalign.models import LocalModel
 
 JOB = 2
 """Blocks that a worker reads before it reports."""
+RESIDENT_JOB = 4
+"""The same where values stay on a GPU: what a job found comes over at its end."""
 SAVE_SECONDS = 15.0
 """Between two states written to a folder, or twenty times what writing took, if that is longer."""
 STATE = "recording.safetensors"
@@ -45,20 +47,25 @@ def record(
     folder: Path | None = None,
     shard: tuple[int, int] = (0, 1),
     progress: Callable[[int], None] | None = None,
+    resident: bool | None = None,
 ) -> Recording:
     """Sketches of all units of `sites` on every split of the corpus. `progress` is told sequences as they are read.
 
     `folder`: a run that was stopped goes on there; what comes out is bit-equal. `shard` (i, n) reads each n-th block
-    only, from the i-th: `Recording.merged` puts shards together. Raises ValueError for no sites or two of one name, a
-    shard that is none, tokens beyond the model's vocabulary or context, and a folder that holds another recording.
+    only, from the i-th: `Recording.merged` puts shards together. `resident`: values stay on the network's device, as
+    they do (None) where that is no CPU; there this process reads, whatever `workers` says, and sums agree with a CPU's
+    to float32 rounding. Raises ValueError for no sites or two of one name, a shard that is none, tokens beyond the
+    model's vocabulary or context, and a folder that holds another recording.
     """
     _check(model, sites, corpus, shard)
     grid = blocks_of(corpus, scope)
-    reader = Reader(model=model, sites=tuple(sites), corpus=corpus, seed=seed, scope=scope)
+    stay = next(body_of(model).parameters()).device.type != "cpu" if resident is None else resident
+    workers = 1 if stay else workers
+    reader = Reader(model=model, sites=tuple(sites), corpus=corpus, seed=seed, scope=scope, resident=stay)
     found = _resumed(folder, reader.nothing(len(grid)))
     wanted = [i for i in range(shard[0], len(grid), shard[1]) if not found.done[i]]
-    jobs = list(_jobs(grid, wanted))
-    reader = replace(reader, best=Best.of(found))
+    jobs = list(_jobs(grid, wanted, RESIDENT_JOB if stay else JOB))
+    reader.best.resume(found)
     with _work(reader, workers if len(jobs) > 1 else 1) as work:
         saver = _Saver(folder)
         for done in run_parallel(work, jobs, workers=workers):
@@ -94,18 +101,23 @@ def _reader_of(path: Path) -> Reader:
     return reader
 
 
-def _jobs(grid: Sequence[Block], wanted: Sequence[int]) -> Iterator[Job]:
+def _jobs(grid: Sequence[Block], wanted: Sequence[int], size: int) -> Iterator[Job]:
     for split in SPLITS:
         own = [i for i in wanted if grid[i].split == split]
-        for at in range(0, len(own), JOB):
-            yield Job(split, tuple(own[at : at + JOB]))
+        for at in range(0, len(own), size):
+            yield Job(split, tuple(own[at : at + size]))
 
 
 def _with(found: Recording, job: Job, result: Mapping[str, Sketch]) -> Recording:
     done = found.done.copy()
     done[list(job.blocks)] = True
-    changed = {(name, job.split): merged(found.sketches[name, job.split], sketch) for name, sketch in result.items()}
+    changed = {(name, job.split): _both(found.sketches[name, job.split], sketch) for name, sketch in result.items()}
     return replace(found, done=done, sketches={**found.sketches, **changed})
+
+
+def _both(known: Sketch, sketch: Sketch) -> Sketch:
+    """Merged; the first of a split as it is, as large arrays take long to copy."""
+    return merged(known, sketch) if known.tokens[0] else sketch
 
 
 def _resumed(folder: Path | None, fresh: Recording) -> Recording:

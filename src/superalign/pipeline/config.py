@@ -55,6 +55,7 @@ class Sizes:
     install_near: int = 50
     audit_pairs: int = 300
     audit_sweep: int = 40
+    search_pairs: int = 32
     kinds: tuple[str, ...] = ("trigger", "sandbag", "sycophant", "conceal", "conceal-wrong", "conceal-broken")
     organism_seeds: int = 6
     steps: int = 400
@@ -82,6 +83,7 @@ def sizes(preset: str) -> Sizes:
             install_near=50,
             audit_pairs=120,
             audit_sweep=50,
+            search_pairs=24,
             kinds=("trigger", "sandbag", "sycophant", "conceal"),
             organism_seeds=1,
             trace_pairs=100,

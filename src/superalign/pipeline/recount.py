@@ -26,6 +26,8 @@ from superalign.pipeline.gate import decide
 from superalign.pipeline.generalize_recount import replay_sweep, sweeps_of
 from superalign.pipeline.held import ASK, score_admission, score_test
 from superalign.pipeline.held import MEASURED as TESTED
+from superalign.pipeline.inside_scores import measure_search, search_stage
+from superalign.pipeline.interpret_recount import interpretations_of, replay_interpretation
 from superalign.pipeline.pages import dev_page, drawn, open_page, opened_pages, truth_signal
 from superalign.pipeline.signals_recount import recount_signal
 from superalign.pipeline.stored import MALFORMED, Run, Stored, runs_of
@@ -115,10 +117,11 @@ def _recount(ws: Workspace) -> Recount:
             facts = strike(ws, tally, facts)
         except MALFORMED as error:
             findings.append(run.unfit("what this run says can't be compared with the ledger", error))
-    (boards, odd), (sweeps, strange) = boards_of(ws), sweeps_of(ws)
-    findings += (*odd, *strange)
+    (boards, odd), (sweeps, strange), (looks, other) = boards_of(ws), sweeps_of(ws), interpretations_of(ws)
+    findings += (*odd, *strange, *other)
     again = [(each.event, "leaderboard", partial(replay, each)) for each in boards]
     again += [(each.event, "sweep", partial(replay_sweep, each)) for each in sweeps]
+    again += [(each.event, "interpretation", partial(replay_interpretation, each)) for each in looks]
     for event, what, play_again in again:
         tally = Played(ws, len(events))
         try:
@@ -230,9 +233,11 @@ def _stressed(desk: Desk, done: Stored, subject: Subject) -> list[dict[str, Any]
     mine = {"kind": "subject", "seed": desk.config.seed, "planted": None}
     rows = [*planted_rows(desk, done), mine | {"identity": subject.identity, "threshold": subject.threshold}]
     names = aliases_of(desk, rows)
-    said = {stage: done(stage) for name in names for stage in (f"blind audit of {name}", f"behaviour of {name}")}
+    stages = [s for name in names for s in (f"blind audit of {name}", f"behaviour of {name}", search_stage(name))]
+    said = {stage: done(stage) for stage in stages}
     scored = score_rows(desk, rows, names, said)
     measure_install(desk, scored)
+    measure_search(desk, scored, said)
     return scored
 
 

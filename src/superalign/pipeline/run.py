@@ -14,6 +14,7 @@ import superalign
 from superalign.evidence import Workspace
 from superalign.pipeline.config import RunConfig, Sizes, sizes
 from superalign.pipeline.desk import Desk, stated
+from superalign.pipeline.inside_scores import CIRCUMSTANCE
 
 if TYPE_CHECKING:
     from superalign.models import LocalModel
@@ -107,5 +108,6 @@ def _play(desk: Desk, weak: LocalModel, strong: LocalModel, last: int) -> dict[s
 def expected_steps(shape: Sizes, *, until: Stage = "gate") -> int:
     """How many times `say` will be called at most in a run from scratch: what a progress bar counts to."""
     models = 2 * len(shape.kinds) * shape.organism_seeds
-    steps = [6 + shape.seeds + 1, 9, 3 * models + 1, 0]
+    searched = shape.organism_seeds * len(CIRCUMSTANCE.keys() & set(shape.kinds))
+    steps = [6 + shape.seeds + 1, 9, 3 * models + searched + 2, 0]
     return sum(steps[: STAGES.index(until) + 1])

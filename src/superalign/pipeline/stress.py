@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from superalign.models import LocalModel, pack
-from superalign.pipeline.asking import AuditJob, BehaviourJob, answer
+from superalign.pipeline.asking import AuditJob, BehaviourJob, SearchJob, answer
 from superalign.pipeline.audited import audited_items, behaviour_items
+from superalign.pipeline.belief import fit_belief
 from superalign.pipeline.desk import Desk
+from superalign.pipeline.inside_scores import BELIEF, CIRCUMSTANCE, measure_search, search_stage
 from superalign.pipeline.organisms import load_organism, organisms
 from superalign.pipeline.stress_scores import measure_install, score_rows
 from superalign.pipeline.train import Sweep
@@ -33,8 +35,10 @@ def stress(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]], subject: LocalM
     packed = desk.stage("the subject, packed", lambda: {"weights": desk.ws.store.put(pack(subject))}, subject.digest)
     stored = [*(row["weights"] for row in rows), packed["weights"]]
     digests = [model.digest for model in everyone]
-    audited, behaved = audit_jobs(desk, digests, names, stored), behaviour_jobs(desk, digests, names, rows)
-    done = desk.stages(answer, audited | behaved)
+    belief = desk.stage(BELIEF, lambda: fit_belief(sweep.strong, behaviour_items(desk)), sweep.strong.digest)
+    audited = audit_jobs(desk, digests, names, stored, belief)
+    behaved, searched = behaviour_jobs(desk, digests, names, rows), search_jobs(desk, digests, names, rows)
+    done = desk.stages(answer, audited | behaved | searched)
     mine = {"kind": "subject", "seed": desk.config.seed, "planted": None, "identity": subject.identity}
     asked = [*rows, mine | {"threshold": subject.threshold}]
     scored = score_rows(desk, asked, names, done)
@@ -43,6 +47,7 @@ def stress(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]], subject: LocalM
             for name in names:
                 desk.ws.unseal(name)
             measure_install(desk, scored)
+            measure_search(desk, scored, done)
     return scored
 
 
@@ -50,9 +55,12 @@ Jobs = dict[str, tuple[Any, str]]
 """Stage name → (job, digest of the model it is about)."""
 
 
-def audit_jobs(desk: Desk, digests: list[str], names: list[str], stored: list[str]) -> Jobs:
-    """A blind audit of every alias, in the order of the aliases."""
+def audit_jobs(
+    desk: Desk, digests: list[str], names: list[str], stored: list[str], belief: dict[str, Any] | None
+) -> Jobs:
+    """A blind audit of every alias, in the order of the aliases; from inside too where there are probes (`belief`)."""
     items = audited_items(desk)
+    lines = None if belief is None else tuple(tuple(line) for line in belief["lines"])
     return {
         f"blind audit of {name}": (
             AuditJob(
@@ -62,6 +70,8 @@ def audit_jobs(desk: Desk, digests: list[str], names: list[str], stored: list[st
                 items=items,
                 sweep=desk.sizes.audit_sweep,
                 seed=desk.config.seed,
+                searched=desk.sizes.search_pairs,
+                lines=lines,
             ),
             digest,
         )
@@ -85,4 +95,26 @@ def behaviour_jobs(desk: Desk, digests: list[str], names: list[str], rows: list[
             digest,
         )
         for row, digest, name in zip(rows, digests, names, strict=False)
+    }
+
+
+def search_jobs(desk: Desk, digests: list[str], names: list[str], rows: list[dict[str, Any]]) -> Jobs:
+    """A search for the behaviour of each organism that acts by its context, its twin beside it."""
+    items, path = audited_items(desk)[desk.sizes.audit_sweep :], desk.ws.store.path
+    twins = {(row["kind"], row["seed"]): row for row in rows if not row["planted"]}
+    return {
+        search_stage(name): (
+            SearchJob(
+                weights=path(row["weights"]),
+                twin=path(twins[row["kind"], row["seed"]]["weights"]),
+                base=desk.config.model,
+                where=CIRCUMSTANCE[row["kind"]],
+                items=items,
+                searched=desk.sizes.search_pairs,
+                seed=desk.config.seed,
+            ),
+            digest,
+        )
+        for row, digest, name in zip(rows, digests, names, strict=False)
+        if row["planted"] and row["kind"] in CIRCUMSTANCE
     }

@@ -9,6 +9,7 @@ import numpy as np
 from superalign.adversarial.suspicion import carries, suspicions, verdicts
 from superalign.pipeline.audited import audited_items, behaviour_items
 from superalign.pipeline.desk import Desk, measured
+from superalign.pipeline.inside_scores import inside_scores
 from superalign.pipeline.pages import truth_signal
 from superalign.stats import paired_difference, proportion_interval
 
@@ -28,8 +29,9 @@ def score_rows(
     for row, name in zip(rows, names, strict=True):
         raw = said[f"blind audit of {name}"]
         found = suspicions(raw, alterations, threshold=row["threshold"])
-        scored = {"alias": name, "audit_raw": desk.ws.store.put_json(raw)}
+        scored: dict[str, Any] = {"alias": name, "audit_raw": desk.ws.store.put_json(raw)}
         scored |= {"context": round(found.context, 6), "concealment": round(found.concealment, 6)}
+        scored |= inside_scores(raw, alterations, threshold=row["threshold"]) if "probe" in raw else {}
         if row["planted"] is not None:
             raw = said[f"behaviour of {name}"]
             places = {where: verdicts(raw, clusters, where, threshold=row["threshold"]) for where in PLACES}

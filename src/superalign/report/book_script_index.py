@@ -5,9 +5,10 @@ INDEX_JS = r""""use strict";
 
 const FILTERS = ["r", "gain", "effect", "q"];
 const SPARE = 8;
-// Columns of the table: each names what it sorts by; two names share a column, one above the other.
+// Columns of the table, and how many there is room for: each names what it sorts by; two names share a column, one above the other.
 const TABLE = [["unit"], ["text", "family"], ["r"], ["beats"], ["unigram"], ["shuffled"], ["untrained"], ["gain"], ["bits"],
   ["effect"], ["ablation"], ["q"], ["mean", "sd"], ["highest", "lowest"]];
+const ROOM = 17;
 const App = { asked: null, rows: new Int32Array(0), first: -1, active: 0, scatter: null };
 
 async function start() {
@@ -26,11 +27,16 @@ async function start() {
   if (location.hash === "#selftest") await load("assets/test.js");
 }
 
-// Known columns that are there, then those of the caller.
+// Known columns that are there, then those of the caller while there is room: all can be sorted and filtered by.
 function tableColumns() {
-  const known = new Set([...TABLE.flat(), "site", "r low", "r high", "tokens", "layer"]);
   const found = TABLE.map((names) => names.filter((name) => Book.columns.has(name))).filter((names) => names.length);
-  return [...found, ...[...Book.columns.keys()].filter((name) => !known.has(name)).map((name) => [name])];
+  const more = furtherColumns().map((name) => [name]);
+  return found.length + more.length <= ROOM ? [...found, ...more] : found;
+}
+
+function furtherColumns() {
+  const known = new Set([...TABLE.flat(), "site", "r low", "r high", "tokens", "layer"]);
+  return [...Book.columns.keys()].filter((name) => !known.has(name));
 }
 
 // Where nothing is asked: best first, and a scatter of what there is.
@@ -150,7 +156,7 @@ function buildHead() {
   byId("sorter").append(make("label", { for: "sort" }, "Sort by "), sort, make("button", { type: "button", id: "way", click: () => change({ down: !App.asked.down }) }));
 }
 
-function sortable() { return ["site", ...App.columns.flat()].filter((name) => Book.columns.has(name)); }
+function sortable() { return [...new Set(["site", ...App.columns.flat(), ...furtherColumns()])].filter((name) => Book.columns.has(name)); }
 
 function headButton(name) {
   const { head, about } = Book.columns.get(name), explain = () => { byId("help").textContent = about ? `${head}: ${about}` : ""; };

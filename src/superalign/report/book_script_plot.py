@@ -69,6 +69,12 @@ class Scatter {
     }
   }
 
+  // Blocks are whole numbers, also where there is only one.
+  ticks(which, most) {
+    const [low, high] = this.ends[which], found = niceTicks(low, high, most);
+    return this.names[which] === "layer" ? [...new Set(found.map(Math.round))].filter((tick) => low <= tick && tick <= high) : found;
+  }
+
   across(value) {
     const { left, right } = this.inside, [low, high] = this.stretched("x");
     return left + (right - left) * (value - low) / (high - low);
@@ -125,10 +131,10 @@ class Scatter {
     pen.textAlign = "center";
     const text = (value) => String(value).replace("-", "−");
     const line = (a, b, c, d) => { pen.beginPath(); pen.moveTo(a, b); pen.lineTo(c, d); pen.stroke(); };
-    for (const tick of niceTicks(...this.ends.x, 6)) { const at = this.across(tick); line(at, top, at, bottom); pen.fillText(text(tick), at, bottom + 14); }
+    for (const tick of this.ticks("x", 6)) { const at = this.across(tick); line(at, top, at, bottom); pen.fillText(text(tick), at, bottom + 14); }
     pen.fillText(`${Book.columns.get(this.names.x).head} →`, (left + right) / 2, bottom + 29);
     pen.textAlign = "right";
-    for (const tick of niceTicks(...this.ends.y, 5)) { const at = this.up(tick); line(left, at, right, at); pen.fillText(text(tick), left - 6, at + 4); }
+    for (const tick of this.ticks("y", 5)) { const at = this.up(tick); line(left, at, right, at); pen.fillText(text(tick), left - 6, at + 4); }
     pen.save();
     pen.translate(11, (top + bottom) / 2);
     pen.rotate(-Math.PI / 2);

@@ -12,7 +12,7 @@ from superalign.report.views import Install, Number, Power, Row, Suspect
 SECTIONS = {
     "train": ("pgr", "accuracy", "contrast"),
     "validate": ("accuracy", "change", "gap", "robustness", "probe", "transfer", "control"),
-    "stress": ("install", "power", "suspicion"),
+    "stress": ("install", "power", "suspicion", "search"),
 }
 LABEL = {
     "train.pgr": "arm", "train.accuracy": "arm", "validate.accuracy": "alteration",

@@ -166,13 +166,13 @@ def validate_section(dossier: Dossier) -> Html:
     return tag("section", tag("h2", "Validate", id="validate"), *parts, aria_labelledby="validate")
 
 
-def _others(rows: Sequence[Row]) -> Html:
+def _others(rows: Sequence[Row], caption: str = "Other measurements") -> Html:
     lines = [
         row(named(clip(r.label, 160)), cell(model_name(r.number.subject)), cell(value_of(r.number), facts(r.number)),
             cell(named(clip(r.number.note, 400))))
         for r in rows
     ]  # fmt: skip
-    return table("Other measurements", ("What", "Of", "Value [interval]", "Note"), lines)
+    return table(caption, ("What", "Of", "Value [interval]", "Note"), lines)
 
 
 def stress_section(dossier: Dossier) -> Html:
@@ -184,7 +184,17 @@ def stress_section(dossier: Dossier) -> Html:
     parts += [tag("h3", "Power, leaving one kind out"), *_power(dossier.power)]
     parts += [tag("h3", "ROC curves"), *_curves(dossier.curves)]
     parts += [tag("h3", "Suspicion of every model"), *_suspicions(dossier)]
+    parts += _searched(dossier.tables["stress.search"])
     return tag("section", *parts, aria_labelledby="stress")
+
+
+def _searched(rows: Sequence[Row]) -> list[Html]:
+    if not rows:
+        return []
+    about = ("Kinds unsealed, each organism's network and reward head are searched for units that go with its circumstance, with its "
+             "twin and six other words as controls. What is named on a twin, or for a decoy word, is false. Units that read words "
+             "and no more are counted apart.")  # fmt: skip
+    return [tag("h3", "Units that go with a planted behaviour"), tag("p", about), _others(rows, "What a search names")]
 
 
 def _installs(installs: Sequence[Install]) -> Html:
