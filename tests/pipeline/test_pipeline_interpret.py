@@ -4,11 +4,15 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections import Counter
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from superalign.evidence import FirewallError, SuperalignError, Workspace
 from superalign.models import family_path
@@ -220,13 +224,78 @@ def texts(folder, count=14):
     return folder
 
 
-def test_your_own_model_and_text(fresh):
+@pytest.fixture
+def mine(fresh):
+    """A model of your own, one of whose neurons is dead, and a dictionary for it."""
+    from safetensors.torch import load_file, save_file
+
     shutil.copytree(family_path("xs"), fresh / "mine")
-    text = texts(fresh / "texts")
-    interpret(config(fresh, model=f"hf:{fresh / 'mine'}", corpus=text, parts=("explanations",)))
-    found = measurements(fresh)
+    weights = load_file(fresh / "mine" / "model.safetensors")
+    for part in ("weight", "bias"):
+        weights[f"transformer.h.0.mlp.c_fc.{part}"][..., 7] = 0
+    save_file(weights, fresh / "mine" / "model.safetensors", metadata={"format": "pt"})
+    made = torch.Generator().manual_seed(0)
+    shapes = {"W_enc": (32, 12), "b_enc": (12,), "W_dec": (12, 32), "b_dec": (32,)}
+    save_file({name: torch.randn(*shape, generator=made) for name, shape in shapes.items()}, fresh / "sae.safetensors")
+    return fresh
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Explains every unit alike, and every third one in words that can't be read."""
+
+    asked = 0
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        type(self).asked += 1
+        text = "I think it likes code" if self.asked % 3 == 0 else json.dumps({"explanation": "fires on newlines"})
+        body = json.dumps({"choices": [{"message": {"content": text}}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    """A completions server on loopback."""
+    Answers.asked = 0
+    with HTTPServer(("127.0.0.1", 0), Answers) as found:
+        thread = threading.Thread(target=found.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{found.server_port}/v1#tester"
+        found.shutdown()
+
+
+def test_your_own_model_text_dictionary_and_explainer(mine, server):
+    more = {"dictionaries": (f"0:{mine / 'sae.safetensors'}",), "explainer": server, "described": 6}
+    model = f"hf:{mine / 'mine'}"
+    interpret(config(mine, model=model, corpus=texts(mine / "texts"), parts=("explanations",), **more))
+    found = measurements(mine)
     assert found["r.unigram.trained"]["value"] is not None
-    assert recount(fresh / "ws").findings == ()
+    dead = found["unit.neurons 0.7"]
+    assert dead["value"] is None
+    assert "the same everywhere" in dead["note"]
+    assert {f"unit.features 0.{unit}" for unit in range(12)} <= set(found)
+    garbage = found["garbage.neurons 0"]
+    assert garbage["value"] == pytest.approx(2 / 6)
+    assert garbage["tags"]["kinds"] == "not JSON: 2"
+    assert found["r.described.neurons 0"]["n"] <= 4
+    assert recount(mine / "ws").findings == ()
+
+
+def test_an_explainer_that_is_not_there_loses_nothing(mine):
+    with HTTPServer(("127.0.0.1", 0), Answers) as closed:
+        address = f"http://127.0.0.1:{closed.server_port}/v1#tester"
+    options = {"model": f"hf:{mine / 'mine'}", "corpus": texts(mine / "texts"), "parts": ("explanations",)}
+    with pytest.raises(SuperalignError, match="check address"):
+        interpret(config(mine, explainer=address, **options))
+    assert "recording" in dict(stages(mine))
+    with pytest.raises(SuperalignError, match="name the model after a #"):
+        interpret(config(mine, explainer="http://127.0.0.1:1/v1", **options))
 
 
 @pytest.mark.parametrize(
@@ -262,8 +331,6 @@ def test_lines_of_one_document_are_joined(tmp_path):
     ],
 )
 def test_bad_options_write_nothing(fresh, changes, says):
-    from pathlib import Path
-
     if "corpus" in changes:
         changes = {"corpus": Path(changes["corpus"])}
     with pytest.raises(SuperalignError, match=says):

@@ -6,9 +6,8 @@ made of `train`, chosen and refined on `dev`, and meet `validation` only where t
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,11 @@ from superalign.engine.threads import one_thread
 from superalign.evidence.store import ObjectStore
 from superalign.interpretability.calibration import percentile
 from superalign.interpretability.causal import to_simulation
-from superalign.interpretability.compiled import UNDERSTOOD, TextError, compiled, heard, spoken
-from superalign.interpretability.completers import local
-from superalign.interpretability.conditions import Lexicon, lexicon
+from superalign.interpretability.compiled import heard, spoken
+from superalign.interpretability.conditions import lexicon
 from superalign.interpretability.context import context
 from superalign.interpretability.controls import all_and_only, shuffled, untrained
 from superalign.interpretability.correlations import Sums, pearson
-from superalign.interpretability.described import describe
 from superalign.interpretability.dictionaries import features, load_dictionary
 from superalign.interpretability.explanation import Explainer, Sample, drawn, read_sample
 from superalign.interpretability.judging import detection, fuzzing, predicted, shown_windows
@@ -48,6 +45,7 @@ from superalign.interpretability.windows import (
 from superalign.models import LocalModel, load_model
 from superalign.pipeline.arrays import arrays_to_bytes
 from superalign.pipeline.interpret_corpus import corpus_at
+from superalign.pipeline.interpret_described import described, understood
 from superalign.pipeline.interpret_families import DESCRIBED, REFINED, UNIGRAM, chosen
 
 EXEMPLARS, TOPMOST = 20, 10
@@ -128,16 +126,21 @@ def explain_site(job: SiteJob) -> dict[str, Any]:
     )
     samples = Samples(train=train, dev=dev, held=held)
     made = families(samples) if job.untrained is None else few_families(samples)
-    told = described(job, made[0], samples) if job.explainer and job.untrained is None else {}
-    if "explainer" in told:
-        made = [*made, told.pop("explainer")]
+    told: Mapping[str, np.ndarray] = {}
+    if job.explainer and job.untrained is None:
+        spoken_by, told = described(job.explainer, train, dev, most=job.described, seed=job.seed)
+        made += [] if spoken_by is None else [spoken_by]
     kept, windows = scored(job, made, samples)
     if job.untrained is None:
         for more in (closer, paged, quantiles):
             arrays, looked = more(job, model, made, samples, kept)
             kept, windows = kept | arrays, windows + looked
     store = ObjectStore(job.objects, job.objects.parent / "tmp")
-    return {"kept": store.put(arrays_to_bytes(kept | told)), "windows": windows, "tokens": int(held.counted.sum())}
+    return {
+        "kept": store.put(arrays_to_bytes(kept | dict(told))),
+        "windows": windows,
+        "tokens": int(held.counted.sum()),
+    }
 
 
 def families(samples: Samples) -> list[Explainer]:
@@ -166,14 +169,6 @@ def few_families(samples: Samples) -> list[Explainer]:
     """Those that an untrained network is explained by."""
     table = trigram(samples.train)
     return [shorter(table, 1), shorter(table, 2), table, context(samples.train, over=table), rules(samples.train)]
-
-
-def understood(text: str, words: Lexicon) -> bool:
-    """Does it compile?"""
-    try:
-        return bool(compiled(text, words))
-    except TextError:
-        return False
 
 
 def scored(job: SiteJob, made: Sequence[Explainer], samples: Samples) -> tuple[dict[str, np.ndarray], int]:
@@ -344,35 +339,3 @@ def _recalled(sample: Sample) -> Any:
         return found
 
     return read
-
-
-def described(job: SiteJob, table: Explainer, samples: Samples) -> dict[str, Any]:
-    """A language model's explanations of the most active units, as an explainer where any could be compiled.
-
-    What could not be read or compiled is counted by kind, and never scored.
-    """
-    train, units = samples.train, samples.train.site.units
-    chosen_units = np.argsort(-np.nan_to_num(train.values.std(0)), kind="stable")[: job.described].tolist()
-    shown, words = shown_windows(train, seed=job.seed), lexicon(train)
-    complete = local(load_model(job.explainer), tokens=96)
-    said = describe(complete, train, shown, units=chosen_units, seed=job.seed, understood=UNDERSTOOD)
-    garbage = Counter(said.garbage)
-    texts = [""] * units
-    for unit, text in said.texts.items():
-        if understood(text, words):
-            texts[unit] = text
-        else:
-            garbage["not a statement that can be checked"] += 1
-    kinds = sorted(garbage)
-    told: dict[str, Any] = {
-        "described units": np.array(chosen_units),
-        "described texts": np.array([said.texts.get(unit, "") for unit in chosen_units]),
-        "described garbage": np.array(kinds or [""]),
-        "described garbage counts": np.array([garbage[kind] for kind in kinds] or [0]),
-        "described calls": np.array(said.calls),
-    }
-    if any(texts):
-        silent = np.array([not text for text in texts])
-        spoken_texts = heard(spoken(texts, words, name=DESCRIBED), samples.dev)
-        told["explainer"] = replace(spoken_texts, base=np.where(silent, np.nan, spoken_texts.base))
-    return told

@@ -25,7 +25,7 @@ from superalign.pipeline.interpret_kept import (
     pooled,
     simulations,
 )
-from superalign.stats import Interval
+from superalign.stats import Interval, binomial_interval
 from superalign.stats.interval import refused
 
 
@@ -70,6 +70,7 @@ def score_explanations(sheet: Sheet, found: Explanations) -> None:
     for explained in found.trained:
         _score_units(sheet, explained, found.inputs[explained_stage(explained.site)])
         _score_site(sheet, explained, found.inputs[explained_stage(explained.site)])
+        _score_answers(sheet, explained, found.inputs[explained_stage(explained.site)])
     neurons = [each for each in found.trained if each.site.startswith(NEURONS)]
     score_pooled(sheet, neurons, "trained", inputs)
     for seed, sites in found.fresh.items():
@@ -137,6 +138,19 @@ def _score_site(sheet: Sheet, explained: Explained, kept: str) -> None:
     for name, score in simulations(explained):
         title = f"{site}, {name}: what the explanation does in the unit's place (1 − JSD ratio)"
         sheet.put(f"simulation.{site}.{name}", title, score, (kept,), figure="simulation", site=site, number=name)
+
+
+def _score_answers(sheet: Sheet, explained: Explained, kept: str) -> None:
+    """Of a language model's answers about a site: how many could not be used, and why."""
+    if "described units" not in explained.kept:
+        return
+    counts = dict(zip(*(explained.kept[f"described garbage{more}"].tolist() for more in ("", " counts")), strict=True))
+    asked, lost = len(explained.kept["described units"]), sum(counts.values())
+    title = f"{explained.site}: answers of the explaining model that could not be read or checked"
+    kinds = "; ".join(f"{kind}: {count}" for kind, count in counts.items()) or "none"
+    interval = binomial_interval(lost, asked)
+    told = {"site": explained.site, "kinds": kinds, "asked": str(asked)}
+    sheet.put(f"garbage.{explained.site}", title, interval, (kept,), figure="garbage", **told)
 
 
 def mean_without_ends(values: np.ndarray, clusters: int) -> Interval:

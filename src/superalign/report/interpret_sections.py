@@ -39,6 +39,7 @@ def sections_of(events: Events, findings: Mapping[str, Findings], explanations: 
     """What is known of the whole network, before any single unit."""
     parts = [families_section(events, explanations), gaps_section(events, explanations)]
     parts += [sites_section(events, explanations), judged_section(events, explanations)]
+    parts.append(answers_section(events, explanations))
     for part, found in findings.items():
         parts += [_section(events, part, table) for table in found.tables]
     return [part for part in parts if part is not None and part.rows]
@@ -119,6 +120,23 @@ def judged_section(events: Events, explanations: Explanations) -> Section:
         paragraph="Detection: does a window activate the unit? Fuzzing: is the highlighted token the right one? AUROC each, "
         "½ is a coin. All and only: F1 of firing on all that the explanation names and on nothing else.",
         head=("part", "explanation", "detection", "fuzzing", "all and only"),
+        rows=rows,
+    )
+
+
+def answers_section(events: Events, explanations: Explanations) -> Section:
+    """What became of a language model's answers."""
+    rows: list[Sequence[str | Score]] = []
+    for each in explanations.trained:
+        score = events.get(f"garbage.{each.site}")
+        if score is not None:
+            tags = events.tags[f"garbage.{each.site}"]
+            rows.append([each.site, float(str(tags["asked"])), score, str(tags["kinds"])])
+    return Section(
+        title="A language model's explanations",
+        paragraph="The units of each part that vary most were put to a language model, by windows of held-in text. What it "
+        "says is compiled and scored like all else; answers that can't be read or checked are counted, and never scored.",
+        head=("part", "asked", "not usable", "why"),
         rows=rows,
     )
 
