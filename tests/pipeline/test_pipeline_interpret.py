@@ -112,7 +112,15 @@ def test_families_controls_and_untrained_networks_are_measured(looked):
     gap = found["gap.rules"]
     means = [found[f"r.rules.untrained {seed}"]["value"] for seed in range(2)]
     assert gap["value"] == pytest.approx(found["r.rules.trained"]["value"] - np.mean(means))
-    assert {"context.trained", "context.gap", "simulation.neurons 0.all"} <= set(found)
+    beats = [
+        body["low"] > max(float(body["tags"]["unigram"]), float(body["tags"]["shuffled"]), np.mean(means))
+        for name, body in found.items()
+        if name.startswith("unit.neurons") and body["low"] is not None
+    ]
+    assert found["findings"]["value"] == pytest.approx(np.sum(beats) / 128, abs=0.02)  # tags hold four digits
+    added = found["r.trigram+context.trained"]["value"] - found["r.unigram.trained"]["value"]
+    assert found["context.trained"]["value"] == pytest.approx(added)
+    assert {"context.gap", "bag.trained", "bag.gap", "simulation.neurons 0.all"} <= set(found)
     assert {body["tags"]["figure"] for body in found.values()} >= {"concepts", "causal", "heads", "unit", "gain", "top"}
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-UNIGRAM, TRIGRAM, CONTEXT, REFINED, DESCRIBED = "unigram", "trigram", "trigram+context", "refined", "described"
-READABLE = ("top-5", "rules", REFINED, "trees", "modes", "compiled", DESCRIBED)
+UNIGRAM, TRIGRAM, CONTEXT = "unigram", "trigram", "trigram+context"
+RULES, REFINED, DESCRIBED = "rules", "refined", "described"
+READABLE = ("top-5", RULES, REFINED, "trees", "modes", "compiled", DESCRIBED)
 """Families that tell a unit in few words: one of them is shown."""
 PRICE = 1e-4
 """Share of a unit's variance, on dev, that a bit of explanation has to bring, as in refinement."""

@@ -13,7 +13,7 @@ from superalign.interpretability.correlations import Scored, Sums, correlation, 
 from superalign.pipeline.arrays import arrays_from_bytes
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.interpret_config import InterpretConfig
-from superalign.pipeline.interpret_families import UNIGRAM
+from superalign.pipeline.interpret_families import RULES, UNIGRAM
 from superalign.stats import Interval
 from superalign.stats.interval import refused
 
@@ -177,3 +177,14 @@ def simulations(explained: Explained) -> Iterator[tuple[str, Interval]]:
                 "the unit's own effect can't be told from nothing", n=1, clusters=int(clusters), method=method
             )
         yield name, score
+
+
+def untrained_mean(fresh: Mapping[int, tuple[Explained, ...]], site: str) -> float:
+    """Mean r of rules at a site of the untrained networks, the control of readable families; NaN of none."""
+    means = [
+        float(np.nanmean(each.scored[RULES].value))
+        for sites in fresh.values()
+        for each in sites
+        if each.site == site and np.isfinite(each.scored[RULES].value).any()
+    ]
+    return float(np.mean(means)) if means else float("nan")

@@ -14,7 +14,7 @@ import numpy as np
 
 from superalign.interpretability.correlations import Scored, trained_over_fresh
 from superalign.pipeline.desk import Desk, measured
-from superalign.pipeline.interpret_families import CONTEXT, TRIGRAM
+from superalign.pipeline.interpret_families import CONTEXT, TRIGRAM, UNIGRAM
 from superalign.pipeline.interpret_kept import (
     NEURONS,
     SHUFFLED,
@@ -24,9 +24,16 @@ from superalign.pipeline.interpret_kept import (
     of_family,
     pooled,
     simulations,
+    untrained_mean,
 )
 from superalign.stats import Interval, binomial_interval
 from superalign.stats.interval import refused
+
+ADDED: Mapping[str, tuple[str, str]] = {
+    "context": (UNIGRAM, "what the tokens before add to the unigram table, in mean r"),
+    "bag": (TRIGRAM, "what a bag of the words before adds to the trigram table, in mean r"),
+}
+"""What context adds: name → the family it is added to, and a title."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +83,7 @@ def score_explanations(sheet: Sheet, found: Explanations) -> None:
     for seed, sites in found.fresh.items():
         score_pooled(sheet, sites, f"untrained {seed}", inputs)
     score_gaps(sheet, neurons, found.fresh, inputs)
+    score_findings(sheet, neurons, found.fresh, inputs)
     used = Interval(value=float(found.windows), low=None, high=None, n=found.windows, clusters=1, method="count")
     title = "Windows of held-out text that scores of explanations looked at, all scores together"
     sheet.put("windows", title, used, inputs, unit="windows", figure="windows", split="validation")
@@ -89,6 +97,21 @@ def score_explanations(sheet: Sheet, found: Explanations) -> None:
         figure="windows",
         split="test",
     )
+
+
+def score_findings(
+    sheet: Sheet, neurons: Sequence[Explained], fresh: Mapping[int, tuple[Explained, ...]], inputs: tuple[str, ...]
+) -> None:
+    """Share of neurons whose shown explanation beats unigram table, shuffled one, and rules on untrained networks."""
+    beats = list[np.ndarray]()
+    for site in neurons:
+        shown = site.shown
+        limits = [shown["unigram"], shown["shuffled"], np.full(len(site.best), untrained_mean(fresh, site.site))]
+        with np.errstate(invalid="ignore"):
+            beats.append(np.all([~(shown["r low"] <= limit) for limit in limits], axis=0) & np.isfinite(shown["r low"]))
+    share = mean_without_ends(np.concatenate(beats).astype(float) if beats else np.zeros(0), 0)
+    title = "Neurons whose explanation beats every control, by the lower end of its interval"
+    sheet.put("findings", title, share, inputs, figure="findings")
 
 
 def _score_units(sheet: Sheet, explained: Explained, kept: str) -> None:
@@ -198,20 +221,23 @@ def score_gaps(
             gap = trained_over_fresh(mine, others)
             title = f"mean r of {family}: the trained network over untrained ones"
             sheet.put(f"gap.{family}", title, gap, inputs, figure="gap", family=family)
-    trained, others = _added(neurons), [score for sites in fresh.values() if (score := _added(sites))]
-    if trained is None or len(others) < len(fresh):
-        return
-    title = "what a bag of the words before adds to the trigram table, in mean r"
-    for network, each in zip(("trained", *(f"untrained {seed}" for seed in fresh)), (trained, *others), strict=True):
-        name = f"context.{network}"
-        sheet.put(name, f"{network} network: {title}", each.mean(), inputs, figure="context", network=network)
-    gap = trained_over_fresh(trained, others)
-    sheet.put("context.gap", f"{title}: the trained network over untrained ones", gap, inputs, figure="context gap")
+    for what, (under, title) in ADDED.items():
+        trained = _added(neurons, under)
+        others = [score for sites in fresh.values() if (score := _added(sites, under))]
+        if trained is None or len(others) < len(fresh):
+            continue
+        for network, each in zip(
+            ("trained", *(f"untrained {seed}" for seed in fresh)), (trained, *others), strict=True
+        ):
+            told = {"figure": what, "network": network}
+            sheet.put(f"{what}.{network}", f"{network} network: {title}", each.mean(), inputs, **told)
+        gap = trained_over_fresh(trained, others)
+        sheet.put(f"{what}.gap", f"{title}: the trained network over untrained ones", gap, inputs, figure=f"{what} gap")
 
 
-def _added(sites: Sequence[Explained]) -> Scored | None:
-    """By how much context raises each unit's r; paired draws."""
-    more, less = (of_family(sites, family) for family in (CONTEXT, TRIGRAM))
+def _added(sites: Sequence[Explained], under: str) -> Scored | None:
+    """By how much all terms of context raise each unit's r over a family that has fewer; paired draws."""
+    more, less = (of_family(sites, family) for family in (CONTEXT, under))
     if more is None or less is None:
         return None
     none = np.full(len(more.value), np.nan)

@@ -15,7 +15,7 @@ from superalign.interpretability.corpus import Corpus
 from superalign.pipeline.arrays import arrays_from_bytes
 from superalign.pipeline.interpret_corpus import corpus_of
 from superalign.pipeline.interpret_findings import Findings
-from superalign.pipeline.interpret_kept import Explained, Explanations, explanations_of, simulations
+from superalign.pipeline.interpret_kept import Explained, Explanations, explanations_of, simulations, untrained_mean
 from superalign.pipeline.interpret_parts import COLUMNS
 from superalign.pipeline.interpret_recount import Interpretation, interpretations_of
 from superalign.pipeline.stored import Stored
@@ -25,9 +25,6 @@ from superalign.report.interpret_unit import unit_page
 
 if TYPE_CHECKING:
     from superalign.interpretability.recording import Recording
-
-UNTRAINED_BY = "rules"
-"""The readable family that untrained networks are explained by, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +168,9 @@ def columns_of(kept: Kept) -> dict[str, Any]:
         "text": [text for site in sites for text in _best(site, "text")],
         "family": [site.families[number] for site in sites for number in site.best],
         "bits": np.concatenate([_best(site, "bits") for site in sites]),
-        "untrained": np.concatenate([np.full(len(site.best), _untrained(kept, site.site)) for site in sites]),
+        "untrained": np.concatenate(
+            [np.full(len(site.best), untrained_mean(kept.explanations.fresh, site.site)) for site in sites]
+        ),
         "ablation": np.concatenate([_simulated(site) for site in sites]),
     }
     found |= {name: np.concatenate([each[name] for each in shown]) for name in shown[0]}
@@ -204,17 +203,6 @@ def _placed(kept: Kept, findings: Findings, values: np.ndarray) -> list[Any]:
 
 def _best(site: Explained, name: str) -> Any:
     return site.kept[name][site.best, np.arange(len(site.best))]
-
-
-def _untrained(kept: Kept, site: str) -> float:
-    """Mean r of rules at a site of the untrained networks; NaN where none was explained."""
-    means = [
-        float(np.nanmean(each.scored[UNTRAINED_BY].value))
-        for sites in kept.explanations.fresh.values()
-        for each in sites
-        if each.site == site and np.isfinite(each.scored[UNTRAINED_BY].value).any()
-    ]
-    return float(np.mean(means)) if means else float("nan")
 
 
 def _simulated(site: Explained) -> np.ndarray:

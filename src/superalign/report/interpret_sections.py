@@ -53,11 +53,16 @@ def families_section(events: Events, explanations: Explanations) -> Section:
         score = events.get(f"r.{family}.trained")
         if score is None:
             continue
-        bits = events.tags[f"r.{family}.trained"].get("bits", "none")
-        rows.append([family, None if bits == "none" else float(str(bits)), score, events.get(f"gain.{family}.trained")])
+        bits = str(events.tags[f"r.{family}.trained"].get("bits", "none"))
+        length = "" if bits == "none" else f"{float(bits):,.0f}"
+        rows.append([family, length, score, events.get(f"gain.{family}.trained")])
+    share = events.get("findings")
+    beating = "" if share is None or share.value is None else (
+        f"What is shown of {share.value:.1%} of the neurons beats every control by its interval (event {share.event}). "
+    )  # fmt: skip
     return Section(
         title="What explains the neurons",
-        paragraph="Mean correlation of predicted and real activation over all neurons, on random held-out windows (not on "
+        paragraph=f"{beating}Mean correlation of predicted and real activation over all neurons, on random held-out windows (not on "
         "the windows where they are highest), and the share of what the unigram table leaves that is explained besides. "
         "Shuffled: each neuron told by another one's explanation. Intervals resample documents.",
         head=("explanation", "bits a neuron", "r", "gain over unigram"),
@@ -76,8 +81,14 @@ def gaps_section(events: Events, explanations: Explanations) -> Section | None:
             mean = [events.get(f"r.{family}.untrained {seed}") for seed in explanations.fresh]
             known = [each.value for each in mean if each is not None and each.value is not None]
             rows.append([family, events.get(f"r.{family}.trained"), sum(known) / len(known) if known else None, gap])
-    for what, name in (("what words before add to the trigram table", "context"),):
-        rows.append([what, events.get(f"{name}.trained"), None, events.get(f"{name}.gap")])
+    for name, what in (
+        ("context", "what the tokens before add to unigram"),
+        ("bag", "what a bag of words adds to trigram"),
+    ):
+        fresh = [events.get(f"{name}.untrained {seed}") for seed in explanations.fresh]
+        known = [each.value for each in fresh if each is not None and each.value is not None]
+        if known:
+            rows.append([what, events.get(f"{name}.trained"), sum(known) / len(known), events.get(f"{name}.gap")])
     return Section(
         title="Is that more than an untrained network gives?",
         paragraph=f"The same explanations of {len(explanations.fresh)} networks of the same shape that were never trained. "
