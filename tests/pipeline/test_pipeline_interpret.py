@@ -27,7 +27,17 @@ from superalign.pipeline.interpret_rerun import compared, look_again
 from superalign.pipeline.recount import recount
 
 TINY = InterpretSizes(
-    windows=500, train=6_000, dev=2_500, held=3_000, untrained=2, simulated=1, pairs=24, exact=3, draws=60, flips=40
+    windows=500,
+    train=6_000,
+    dev=2_500,
+    held=3_000,
+    untrained=2,
+    simulated=1,
+    patterned=3,
+    pairs=24,
+    exact=3,
+    draws=60,
+    flips=40,
 )
 
 
@@ -107,6 +117,8 @@ def test_families_controls_and_untrained_networks_are_measured(looked):
     for family in ("unigram", "trigram", "trigram+context", "rules", "refined", "trees", "modes", "compiled"):
         assert found[f"r.{family}.trained"]["value"] is not None
     assert abs(found["r.refined, shuffled.trained"]["value"]) < 0.2 < found["r.refined.trained"]["value"]
+    assert found["r.patterns.trained"]["n"] <= 3
+    assert found["r.patterns.trained"]["value"] is not None
     for seed in range(2):
         assert found[f"r.unigram.untrained {seed}"]["value"] is not None
     gap = found["gap.rules"]

@@ -193,6 +193,7 @@ def site_jobs(
                     held=sizes.held,
                     untrained=fresh,
                     simulated=sizes.simulated,
+                    patterned=sizes.patterned,
                     dictionaries=config.dictionaries,
                     explainer=config.explainer,
                     described=config.described,

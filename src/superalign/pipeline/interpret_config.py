@@ -60,6 +60,8 @@ class InterpretSizes:
     """Untrained networks."""
     simulated: int = 12
     """Units of each site whose explanation is put in their place: those explained best, and as many at random."""
+    patterned: int = 32
+    """Units of each site that patterns are made of, which takes many answers of the model."""
     pairs: int = 256
     """Of texts, for effects and for each concept."""
     exact: int = 32
@@ -75,6 +77,6 @@ def interpret_sizes(config: InterpretConfig) -> InterpretSizes:
     if config.preset == "default":
         return InterpretSizes()
     return InterpretSizes(
-        windows=2_500, train=30_000, dev=8_000, held=12_000, untrained=2, simulated=4, pairs=96, exact=8, draws=200,
-        flips=200,
+        windows=2_500, train=30_000, dev=8_000, held=12_000, untrained=2, simulated=4, patterned=8, pairs=96, exact=8,
+        draws=200, flips=200,
     )  # fmt: skip

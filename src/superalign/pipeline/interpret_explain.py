@@ -6,8 +6,8 @@ made of `train`, chosen and refined on `dev`, and meet `validation` only where t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from superalign.interpretability.dictionaries import features, load_dictionary
 from superalign.interpretability.explanation import Explainer, Sample, drawn, read_sample
 from superalign.interpretability.judging import detection, fuzzing, predicted, shown_windows
 from superalign.interpretability.modes import modes
-from superalign.interpretability.recording import Recording
+from superalign.interpretability.patterns import Patterns, patterns
 from superalign.interpretability.refine import refine
 from superalign.interpretability.rules import rules
 from superalign.interpretability.scores import agreement_on
@@ -34,12 +34,9 @@ from superalign.interpretability.tables import shorter, top_tokens, trigram
 from superalign.interpretability.trees import trees
 from superalign.interpretability.units import Site, heads, neurons
 from superalign.interpretability.windows import (
-    RADIUS,
     Windows,
     agreement_in,
-    gathered,
     random_windows,
-    teller,
     top_windows,
 )
 from superalign.models import LocalModel, load_model
@@ -47,14 +44,11 @@ from superalign.pipeline.arrays import arrays_to_bytes
 from superalign.pipeline.interpret_corpus import corpus_at
 from superalign.pipeline.interpret_described import described, understood
 from superalign.pipeline.interpret_families import DESCRIBED, REFINED, UNIGRAM, chosen
+from superalign.pipeline.interpret_paged import paged, quantiles
 
 EXEMPLARS, TOPMOST = 20, 10
 """Windows of each unit: those that modes are made of, and those of the score over top and random ones, 1:1."""
-PAGED, LONGEST = 2, 64
-"""Held-out sequences that a unit's page shows, and tokens of each."""
 SIMULATED_ROWS, CALIBRATED_ROWS = 64, 256
-SHARES = (0.75, 0.5, 0.25)
-"""Where in a unit's octaves its page looks, besides at its highest and lowest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +69,8 @@ class SiteJob:
     untrained: int | None = None
     """Seed of a fresh network of the same shape, which then takes the model's place."""
     simulated: int = 0
+    patterned: int = 0
+    """Units that are explained by patterns, too."""
     dictionaries: tuple[str, ...] = ()
     explainer: str = ""
     described: int = 0
@@ -125,15 +121,18 @@ def explain_site(job: SiteJob) -> dict[str, Any]:
         for split, tokens in parts
     )
     samples = Samples(train=train, dev=dev, held=held)
-    made = families(samples) if job.untrained is None else few_families(samples)
+    made = families(model, samples, patterned=job.patterned) if job.untrained is None else few_families(samples)
     told: Mapping[str, np.ndarray] = {}
     if job.explainer and job.untrained is None:
         spoken_by, told = described(job.explainer, train, dev, most=job.described, seed=job.seed)
         made += [] if spoken_by is None else [spoken_by]
     kept, windows = scored(job, made, samples)
     if job.untrained is None:
-        for more in (closer, paged, quantiles):
-            arrays, looked = more(job, model, made, samples, kept)
+        for arrays, looked in (
+            closer(job, model, made, samples, kept),
+            paged(job.seed, made, held, kept["best"]),
+            (quantiles(model, corpus, site, job.recording), 0),
+        ):
             kept, windows = kept | arrays, windows + looked
     store = ObjectStore(job.objects, job.objects.parent / "tmp")
     return {
@@ -143,10 +142,11 @@ def explain_site(job: SiteJob) -> dict[str, Any]:
     }
 
 
-def families(samples: Samples) -> list[Explainer]:
-    """Every way to explain, all of a site's units at once."""
+def families(model: LocalModel, samples: Samples, *, patterned: int) -> list[Explainer]:
+    """Every way to explain, all of a site's units at once; patterns of those `patterned` that vary most."""
     train, dev = samples.train, samples.dev
-    table, exemplars = trigram(train), top_windows(train, EXEMPLARS)
+    table = trigram(train)
+    typical, places = modes(train, top_windows(train, EXEMPLARS))
     unigram, found = shorter(table, 1), rules(train)
     texts = [found.explanation(unit).text for unit in range(train.site.units)]
     words = lexicon(train)
@@ -160,9 +160,22 @@ def families(samples: Samples) -> list[Explainer]:
         found,
         refine(found, train, dev)[0],
         trees(train),
-        modes(train, exemplars)[0],
+        typical,
         heard(compiled_texts, dev),
+        *some_patterns(model, train, typical, places, patterned),
     ]
+
+
+def some_patterns(
+    model: LocalModel, train: Sample, typical: Patterns, places: Windows, most: int
+) -> Iterator[Patterns]:
+    """Patterns that the model's own answers pruned and widened, of the units that vary most; others have no score."""
+    if not most:
+        return
+    units = np.argsort(-np.nan_to_num(train.values.std(0)), kind="stable")[:most].tolist()
+    found = patterns(model, train, typical, places, units)
+    silent = np.isin(np.arange(train.site.units), units, invert=True)
+    yield replace(found, base=np.where(silent, np.nan, found.base).astype(np.float32))
 
 
 def few_families(samples: Samples) -> list[Explainer]:
@@ -258,84 +271,3 @@ def simulations(
         "simulation effect": np.array(effects, dtype=float),
         "simulation clusters": np.array([each.score.clusters for each in found]),
     }
-
-
-def paged(
-    job: SiteJob, model: LocalModel, made: Sequence[Explainer], samples: Samples, kept: Mapping[str, np.ndarray]
-) -> tuple[dict[str, np.ndarray], int]:
-    """For pages: real and predicted values on held-out sequences, and around each unit's highest place there."""
-    held, corpus = samples.held, samples.held.corpus
-    rows = np.random.default_rng([job.seed, 223]).choice(held.rows, min(PAGED, len(held.rows)), replace=False)
-    peaks = top_windows(held, 1)
-    real, counted = gathered(peaks, corpus, _recalled(held))
-    told = np.zeros_like(real)
-    shown = np.zeros((len(rows), corpus.length, held.site.units), dtype=np.float32)
-    for number, each in enumerate(made):
-        mine = kept["best"] == number
-        if mine.any():
-            told[..., mine] = gathered(peaks, corpus, teller(each, corpus))[0][..., mine]
-            shown[..., mine] = each.predict(corpus.ids[rows], corpus.lengths[rows])[..., mine]
-    arrays = {
-        "page rows": rows,
-        "page real": _recalled(held)(np.sort(rows))[np.argsort(np.argsort(rows)), :LONGEST].astype(np.float16),
-        "page told": shown[:, :LONGEST].astype(np.float16),
-        "page peak rows": peaks.rows[0],
-        "page peak places": peaks.places[0],
-        "page peak real": np.where(counted, real, np.nan)[0].astype(np.float16),
-        "page peak told": np.where(counted, told, np.nan)[0].astype(np.float16),
-        "page radius": np.array(RADIUS),
-    }
-    return arrays, len(rows) * held.site.units + held.site.units
-
-
-def quantiles(
-    job: SiteJob, model: LocalModel, made: Sequence[Explainer], samples: Samples, kept: Mapping[str, np.ndarray]
-) -> tuple[dict[str, np.ndarray], int]:
-    """For pages: what each unit does on sequences where it is less high, drawn at random from octaves of its own.
-
-    The recording's stratified sample says which; they are of `train`, and no score looks at them.
-    """
-    corpus, site = samples.train.corpus, samples.train.site
-    strata = Recording.load(job.recording).sketch(site.name, "train").strata
-    if strata is None:
-        return {}, 0
-    rows = strata.rows[:, :, 0]
-    there = rows >= 0
-    picked = np.full((len(SHARES), site.units), -1)
-    for unit in range(site.units):
-        octaves = np.flatnonzero(there[unit])
-        if len(octaves):
-            picked[:, unit] = rows[unit, octaves[[int(share * (len(octaves) - 1)) for share in SHARES]]]
-    if not (picked >= 0).any():
-        return {}, 0
-    sample = read_sample(model, corpus, site, np.unique(picked[picked >= 0]))
-    windows = Windows(rows=picked, places=highest_places(sample, picked))
-    values, counted = gathered(windows, corpus, _recalled(sample))
-    return {
-        "page octave rows": picked,
-        "page octave places": windows.places,
-        "page octave real": np.where(counted, values, np.nan).astype(np.float16),
-    }, 0
-
-
-def highest_places(sample: Sample, rows: np.ndarray) -> np.ndarray:
-    """(k, units) where each unit is highest in its own sequences, (k, units) numbers of the corpus; 0 for none."""
-    read, places = _recalled(sample), np.zeros(rows.shape, dtype=np.int64)
-    for row, counted in zip(sample.rows, sample.counted, strict=True):
-        k, unit = np.nonzero(rows == row)
-        at = np.flatnonzero(counted)
-        places[k, unit] = at[np.argmax(np.nan_to_num(read(np.array([row]))[0][at][:, unit], nan=-np.inf), axis=0)]
-    return places
-
-
-def _recalled(sample: Sample) -> Any:
-    """Reads sequences of a sample from memory: rows → (rows, length, units)."""
-    ends = np.r_[0, np.cumsum(sample.counted.sum(1))]
-
-    def read(rows: np.ndarray) -> np.ndarray:
-        found = np.zeros((len(rows), sample.corpus.length, sample.site.units), dtype=np.float32)
-        for i, at in enumerate(np.searchsorted(sample.rows, rows)):
-            found[i, sample.counted[at]] = sample.values[ends[at] : ends[at + 1]]
-        return found
-
-    return read

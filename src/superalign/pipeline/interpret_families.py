@@ -8,7 +8,7 @@ import numpy as np
 
 UNIGRAM, TRIGRAM, CONTEXT = "unigram", "trigram", "trigram+context"
 RULES, REFINED, DESCRIBED = "rules", "refined", "described"
-READABLE = ("top-5", RULES, REFINED, "trees", "modes", "compiled", DESCRIBED)
+READABLE = ("top-5", RULES, REFINED, "trees", "modes", "compiled", "patterns", DESCRIBED)
 """Families that tell a unit in few words: one of them is shown."""
 PRICE = 1e-4
 """Share of a unit's variance, on dev, that a bit of explanation has to bring, as in refinement."""

@@ -17,18 +17,20 @@ class Events:
 
     found: Mapping[str, Amount]
     tags: Mapping[str, Mapping[str, object]]
+    counts: Mapping[str, int]
+    """What each was measured on: of a mean over units, how many."""
 
     @classmethod
     def of(cls, ws: Workspace, key: str) -> Events:
         """From the ledger."""
-        found, tags = dict[str, Amount](), dict[str, Mapping[str, object]]()
+        found, tags, counts = dict[str, Amount](), dict[str, Mapping[str, object]](), dict[str, int]()
         for event in ws.ledger.events("measurement"):
             if event.body["tags"].get("interpretation") == key:
                 name = str(event.body["name"]).removeprefix("interpret.")
                 body = event.body
                 found[name] = Amount(value=body["value"], low=body["low"], high=body["high"], event=event.seq)
-                tags[name] = body["tags"]
-        return cls(found=found, tags=tags)
+                tags[name], counts[name] = body["tags"], body["n"]
+        return cls(found=found, tags=tags, counts=counts)
 
     def get(self, name: str) -> Amount | None:
         """One number."""
@@ -47,7 +49,7 @@ def sections_of(events: Events, findings: Mapping[str, Findings], explanations: 
 
 def families_section(events: Events, explanations: Explanations) -> Section:
     """Every family over all neurons: its length, its score, what it gains over the unigram table."""
-    names = explanations.trained[0].families
+    names, every = explanations.trained[0].families, events.counts.get("r.unigram.trained", 0)
     rows: list[Sequence[str | Score]] = []
     for family in names:
         score = events.get(f"r.{family}.trained")
@@ -55,7 +57,9 @@ def families_section(events: Events, explanations: Explanations) -> Section:
             continue
         bits = str(events.tags[f"r.{family}.trained"].get("bits", "none"))
         length = "" if bits == "none" else f"{float(bits):,.0f}"
-        rows.append([family, length, score, events.get(f"gain.{family}.trained")])
+        n = events.counts[f"r.{family}.trained"]
+        name = family if n == every else f"{family}, of {n:,} neurons"
+        rows.append([name, length, score, events.get(f"gain.{family}.trained")])
     share = events.get("findings")
     beating = "" if share is None or share.value is None else (
         f"What is shown of {share.value:.1%} of the neurons beats every control by its interval (event {share.event}). "
