@@ -39,7 +39,7 @@ def unit_page(kept: Kept, row: int) -> UnitPage:
     return UnitPage(
         row=row,
         windows={name: found for name, found in windows.items() if found},
-        said=[said(kept, explained, unit, family) for family in range(int(explained.kept["made"]))],
+        said=[said(kept, explained, unit, number) for number in told_by(explained, unit)],
         simulated=_simulated(kept, explained, unit),
         histogram=_histogram(sketch, unit),
         causal=[*_ablated(explained, unit), *causal],
@@ -92,6 +92,13 @@ def _octaves(kept: Kept, explained: Explained, unit: int) -> dict[str, list[Wind
 def _aligned(values: np.ndarray) -> np.ndarray:
     found: np.ndarray = values.astype(float)
     return found
+
+
+def told_by(explained: Explained, unit: int) -> list[int]:
+    """Numbers of the families that say anything of the unit: some are made of a few units only."""
+    known = np.isfinite(explained.scored[UNIGRAM].value[unit])
+    numbers = range(int(explained.kept["made"]))
+    return [n for n in numbers if not known or np.isfinite(explained.scored[explained.families[n]].value[unit])]
 
 
 def said(kept: Kept, explained: Explained, unit: int, number: int) -> Said:
