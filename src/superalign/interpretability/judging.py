@@ -86,7 +86,7 @@ def shown_windows(sample: Sample, *, each: int = EACH, radius: int = RADIUS, see
     first = _some(sample, has, place_on, draw, each)
     second = _some(sample, quiet, np.broadcast_to(free[:, None], has.shape), 1 - draw, each)
     windows = first.joined(second)
-    values, counted = gathered(windows, sample.corpus, _recall(sample), radius=radius)
+    values, counted = gathered(windows, sample.corpus, recalled(sample), radius=radius)
     there = windows.rows >= 0
     return Shown(
         windows=windows,
@@ -104,7 +104,8 @@ def _some(sample: Sample, fit: np.ndarray, places: np.ndarray, draw: np.ndarray,
     return Windows(rows=np.where(there, sample.rows[order], -1), places=np.take_along_axis(places, order, axis=0))
 
 
-def _recall(sample: Sample) -> Reads:
+def recalled(sample: Sample) -> Reads:
+    """Reads a sample's sequences from memory; what isn't counted is 0."""
     ends = np.r_[0, np.cumsum(sample.counted.sum(1))]
 
     def read(rows: np.ndarray) -> np.ndarray:

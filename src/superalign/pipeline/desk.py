@@ -109,6 +109,15 @@ def stated(config: Any) -> dict[str, str]:
     return {k: str(v) for k, v in asdict(config).items() if k != "workspace" and k not in added}
 
 
+def listed(config: Any) -> dict[str, Any]:
+    """Options as the `run` events of sweeps and interpretations state them, several values as a list.
+
+    Where things lie, and on how many processes, is no part of it.
+    """
+    told = {k: list(v) if isinstance(v, tuple) else str(v) for k, v in asdict(config).items()}
+    return {k: v for k, v in told.items() if k not in ("workspace", "workers", "json")}
+
+
 class Named(Protocol):
     """What scoring needs to know of a model: never its weights."""
 

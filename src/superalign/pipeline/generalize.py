@@ -11,13 +11,13 @@ import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import superalign
 from superalign.evidence import SuperalignError, Workspace
 from superalign.generalization import SUPERVISIONS, Method, Questions, all_methods, features
 from superalign.models import LocalModel, load_model
-from superalign.pipeline.desk import Desk, register
+from superalign.pipeline.desk import Desk, listed, register
 from superalign.pipeline.generalize_beyond import play_hard, play_truth
 from superalign.pipeline.generalize_config import GeneralizeConfig, GeneralizeSizes, generalize_sizes
 from superalign.pipeline.generalize_jobs import Shelves, label_jobs, method_jobs, shelf_of
@@ -34,14 +34,8 @@ from superalign.pipeline.generalize_work import (
     teach_all,
     untrained_like,
 )
-from superalign.pipeline.stored import Stored
+from superalign.pipeline.stored import OfKey, Stored
 from superalign.training.features import TextFeatures
-
-
-class _Keyed(NamedTuple):
-    """A sweep, as far as its stages are named by it."""
-
-    key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +90,7 @@ def generalize(config: GeneralizeConfig, *, say: Callable[[str], None] = lambda 
             play_hard(desk, config, shelves)
         if "truth" in config.parts:
             play_truth(desk, config, exercises[PLAIN], players.strong.digest)
-        done = Stored(ws, _Keyed(desk.key("run")))
+        done = Stored(ws, OfKey(desk.key("run")))
         for part, work in scored(desk, config, tuple(methods), done).items():
             with desk.together(f"scores, {part}") as new:
                 if new:
@@ -163,7 +157,7 @@ def _begin(
     import torch
 
     body = {
-        "generalization": _stated(config),
+        "generalization": listed(config),
         "sizes": asdict(sizes),
         "items": drawn(config, sizes),
         "methods": list(methods),
@@ -181,12 +175,6 @@ def _begin(
     for kind, actor, content in (("run", "notary", body), ("plan", "evaluator", plan_of(desk, config, methods))):
         if not any(event.body == content for event in desk.ws.ledger.events(kind)):
             desk.ws.ledger.append(kind, content, actor=actor)
-
-
-def _stated(config: GeneralizeConfig) -> dict[str, Any]:
-    """The options as the ledger states them; where things lie, and on how many processes, is no part of it."""
-    told = {k: list(v) if isinstance(v, tuple) else str(v) for k, v in asdict(config).items()}
-    return {k: v for k, v in told.items() if k not in ("workspace", "workers", "json")}
 
 
 def play_round(desk: Desk, each: Round, shelves: Shelves) -> None:

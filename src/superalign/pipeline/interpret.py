@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import superalign
 from superalign.evidence import Signal, SuperalignError, Workspace
 from superalign.interpretability.corpus import SPLITS, Corpus, Split
-from superalign.pipeline.desk import Desk, register
+from superalign.pipeline.desk import Desk, listed, register
 from superalign.pipeline.interpret_config import InterpretConfig, InterpretSizes, interpret_sizes
 from superalign.pipeline.interpret_corpus import corpus_for, corpus_to_bytes
 from superalign.pipeline.interpret_kept import NEURONS, explained_stage, explanations_of, fresh_seeds
 from superalign.pipeline.interpret_parts import FURTHER, scored_parts
 from superalign.pipeline.interpret_scores import Sheet, score_explanations
-from superalign.pipeline.stored import Stored
+from superalign.pipeline.stored import OfKey, Stored
 
 if TYPE_CHECKING:
     from superalign.interpretability.units import Site
@@ -93,7 +93,7 @@ def begin(desk: Desk, config: InterpretConfig, sizes: InterpretSizes, model: Loc
     import torch
 
     body = {
-        "interpretation": stated(config),
+        "interpretation": listed(config),
         "sizes": asdict(sizes),
         "model": model.identity,
         "corpus": corpus.digest,
@@ -111,12 +111,6 @@ def begin(desk: Desk, config: InterpretConfig, sizes: InterpretSizes, model: Loc
                 )
     if not any(event.body == body for event in desk.ws.ledger.events("run")):
         desk.ws.ledger.append("run", body, actor="notary")
-
-
-def stated(config: InterpretConfig) -> dict[str, Any]:
-    """The options as the ledger states them; where things lie, and on how many processes, is no part of it."""
-    told = {k: list(v) if isinstance(v, tuple) else str(v) for k, v in asdict(config).items()}
-    return {k: v for k, v in told.items() if k not in ("workspace", "workers", "json")}
 
 
 def corpus_kept(desk: Desk, corpus: Corpus) -> dict[str, Any]:
@@ -203,7 +197,7 @@ def site_jobs(
 
 def score(desk: Desk, config: InterpretConfig, subject: str) -> None:
     """Measurements of every part, each once."""
-    done = Stored(desk.ws, _Keyed(key=desk.key("run")))
+    done = Stored(desk.ws, OfKey(desk.key("run")))
     for part, work in scored(desk, config, subject, done).items():
         with desk.together(f"scores, {part}") as new:
             if new:
@@ -221,10 +215,3 @@ def scored(desk: Desk, config: InterpretConfig, subject: str, done: Any) -> Mapp
         "explanations": lambda: score_explanations(sheet, explanations_of(desk, config, done))
     }
     return found | scored_parts(sheet, config, done)
-
-
-class _Keyed:
-    """An interpretation, as far as its stages are named by it."""
-
-    def __init__(self, key: str) -> None:
-        self.key = key

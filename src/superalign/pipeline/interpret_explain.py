@@ -238,12 +238,13 @@ def closer(
         judged.setdefault("all and only", []).append(np.stack([only.value, only.low, only.high]))
         looked += only.windows
     found |= {f"judged {name}": np.stack(values) for name, values in judged.items()}
-    return found | simulations(job, model, made, samples, kept), looked
+    simulated, more = simulations(job, model, made, samples, kept)
+    return found | simulated, looked + more
 
 
 def simulations(
     job: SiteJob, model: LocalModel, made: Sequence[Explainer], samples: Samples, kept: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], int]:
     """1 − JSD ratio of units told by their rules instead of reading: those told best, others at random, all at once."""
     units, corpus = samples.held.site.units, samples.held.corpus
     explainer = next(each for each in made if each.name == REFINED)
@@ -252,22 +253,24 @@ def simulations(
     rest = np.setdiff1d(np.arange(units), best)
     others = np.random.default_rng([job.seed, 211]).permutation(rest)[: job.simulated]
     groups = [[int(unit)] for unit in (*best, *np.sort(others))] + [list(range(units))]
+    rows = samples.held.rows[:: max(1, len(samples.held.rows) // SIMULATED_ROWS)][:SIMULATED_ROWS]
     found = to_simulation(
         model,
         corpus,
         samples.held.site,
         percentile(explainer, samples.dev),
         groups,
-        rows=samples.held.rows[:: max(1, len(samples.held.rows) // SIMULATED_ROWS)][:SIMULATED_ROWS],
+        rows=rows,
         calibration=samples.dev.rows[:CALIBRATED_ROWS],
         seed=job.seed,
     )
     ends = [[each.score.value, each.score.low, each.score.high] for each in found]
     effects = [[each.mean_effect.value, each.mean_effect.low, each.mean_effect.high] for each in found]
-    return {
+    arrays = {
         "simulation units": np.array([-1 if len(group) > 1 else group[0] for group in groups]),
         "simulation best": np.arange(len(groups)) < len(best),
         "simulation score": np.array(ends, dtype=float),
         "simulation effect": np.array(effects, dtype=float),
         "simulation clusters": np.array([each.score.clusters for each in found]),
     }
+    return arrays, len(rows) * len(groups)

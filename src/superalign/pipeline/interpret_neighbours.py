@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -29,13 +28,6 @@ class NeighbourJob:
     dictionaries: tuple[str, ...] = ()
 
 
-class Standard(NamedTuple):
-    """Activations of all units on the sample's tokens, of mean 0 and length 1; zeros for a unit that never changes."""
-
-    values: np.ndarray
-    """(tokens, units) float32"""
-
-
 @one_thread()
 def find_neighbours(job: NeighbourJob) -> dict[str, np.ndarray]:
     """`rows` (units, 8) and `r` (units, 8) of the units that correlate most, by size, and `sketched`, the estimates.
@@ -50,7 +42,7 @@ def find_neighbours(job: NeighbourJob) -> dict[str, np.ndarray]:
     model, corpus = load_model(job.address), corpus_at(job.corpus)
     recording, sites = Recording.load(job.recording), sites_of(model, job.dictionaries)
     sketch = _sketched(recording, [site.name for site in sites])
-    real = _standard(model, corpus, sites, recording.sample["train"]).values
+    real = _standard(model, corpus, sites, recording.sample["train"])
     units = sketch.shape[1]
     rows, r = np.full((units, KEPT), -1), np.full((units, KEPT), np.nan)
     estimates = r.copy()
@@ -80,11 +72,13 @@ def _sketched(recording: object, names: list[str]) -> np.ndarray:
     return known
 
 
-def _standard(model: object, corpus: object, sites: object, rows: np.ndarray) -> Standard:
+def _standard(model: object, corpus: object, sites: object, rows: np.ndarray) -> np.ndarray:
+    """(tokens, units) activations of mean 0 and length 1; zeros for a unit that never changes."""
     from superalign.interpretability.explanation import read_samples
 
     samples = read_samples(model, corpus, sites, rows)  # type: ignore[arg-type]
     values = np.concatenate([np.nan_to_num(sample.values) for sample in samples], axis=1)
     values -= values.mean(0)
     size = np.linalg.norm(values, axis=0)
-    return Standard(values / np.where(size > 1e-6, size, np.inf))
+    scaled: np.ndarray = values / np.where(size > 1e-6, size, np.inf)
+    return scaled

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from superalign.interpretability.corpus import Corpus
 from superalign.interpretability.explanation import Explainer, Sample, read_sample
+from superalign.interpretability.judging import recalled
 from superalign.interpretability.recording import Recording
 from superalign.interpretability.units import Site
 from superalign.interpretability.windows import RADIUS, Windows, gathered, teller, top_windows
@@ -26,7 +26,7 @@ def paged(seed: int, made: Sequence[Explainer], held: Sample, best: np.ndarray) 
     corpus = held.corpus
     rows = np.random.default_rng([seed, 223]).choice(held.rows, min(PAGED, len(held.rows)), replace=False)
     peaks = top_windows(held, 1)
-    real, counted = gathered(peaks, corpus, _recalled(held))
+    real, counted = gathered(peaks, corpus, recalled(held))
     told = np.zeros_like(real)
     shown = np.zeros((len(rows), corpus.length, held.site.units), dtype=np.float32)
     for number, each in enumerate(made):
@@ -36,7 +36,7 @@ def paged(seed: int, made: Sequence[Explainer], held: Sample, best: np.ndarray) 
             shown[..., mine] = each.predict(corpus.ids[rows], corpus.lengths[rows])[..., mine]
     arrays = {
         "page rows": rows,
-        "page real": _recalled(held)(np.sort(rows))[np.argsort(np.argsort(rows)), :LONGEST].astype(np.float16),
+        "page real": recalled(held)(np.sort(rows))[np.argsort(np.argsort(rows)), :LONGEST].astype(np.float16),
         "page told": shown[:, :LONGEST].astype(np.float16),
         "page peak rows": peaks.rows[0],
         "page peak places": peaks.places[0],
@@ -66,7 +66,7 @@ def quantiles(model: LocalModel, corpus: Corpus, site: Site, recording: Path) ->
         return {}
     sample = read_sample(model, corpus, site, np.unique(picked[picked >= 0]))
     windows = Windows(rows=picked, places=highest_places(sample, picked))
-    values, counted = gathered(windows, corpus, _recalled(sample))
+    values, counted = gathered(windows, corpus, recalled(sample))
     return {
         "page octave rows": picked,
         "page octave places": windows.places,
@@ -76,22 +76,9 @@ def quantiles(model: LocalModel, corpus: Corpus, site: Site, recording: Path) ->
 
 def highest_places(sample: Sample, rows: np.ndarray) -> np.ndarray:
     """(k, units) where each unit is highest in its own sequences, (k, units) numbers of the corpus; 0 for none."""
-    read, places = _recalled(sample), np.zeros(rows.shape, dtype=np.int64)
+    read, places = recalled(sample), np.zeros(rows.shape, dtype=np.int64)
     for row, counted in zip(sample.rows, sample.counted, strict=True):
         k, unit = np.nonzero(rows == row)
         at = np.flatnonzero(counted)
         places[k, unit] = at[np.argmax(np.nan_to_num(read(np.array([row]))[0][at][:, unit], nan=-np.inf), axis=0)]
     return places
-
-
-def _recalled(sample: Sample) -> Any:
-    """Reads sequences of a sample from memory: rows → (rows, length, units)."""
-    ends = np.r_[0, np.cumsum(sample.counted.sum(1))]
-
-    def read(rows: np.ndarray) -> np.ndarray:
-        found = np.zeros((len(rows), sample.corpus.length, sample.site.units), dtype=np.float32)
-        for i, at in enumerate(np.searchsorted(sample.rows, rows)):
-            found[i, sample.counted[at]] = sample.values[ends[at] : ends[at + 1]]
-        return found
-
-    return read

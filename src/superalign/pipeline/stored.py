@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from superalign.evidence import Event, Finding, SuperalignError, Tampered, Workspace, is_digest
 from superalign.pipeline.config import RunConfig, Sizes
@@ -63,6 +63,12 @@ class Keyed(Protocol):
     @property
     def key(self) -> str:
         """What its stages name it by."""
+
+
+class OfKey(NamedTuple):
+    """One of them as far as its stages are named by it."""
+
+    key: str
 
 
 class Stored:

@@ -84,13 +84,8 @@ def _octaves(kept: Kept, explained: Explained, unit: int) -> dict[str, list[Wind
     for k, name in enumerate(OCTAVES):
         sequence, place = int(told["page octave rows"][k, unit]), int(told["page octave places"][k, unit])
         if sequence >= 0:
-            values = _aligned(told["page octave real"][k, :, unit])
+            values = told["page octave real"][k, :, unit].astype(float)
             found[name] = [_window(kept, sequence, place - radius, values, place)]
-    return found
-
-
-def _aligned(values: np.ndarray) -> np.ndarray:
-    found: np.ndarray = values.astype(float)
     return found
 
 
