@@ -30,8 +30,8 @@ def loaded(name):
     return module
 
 
-biases, difference, known, lies, searching = (
-    loaded(f"interpretability_{name}") for name in ("biases", "difference", "known", "lies", "search")
+biases, difference, known, lies, searching, inside = (
+    loaded(f"interpretability_{name}") for name in ("biases", "difference", "known", "lies", "search", "inside")
 )
 
 
@@ -174,11 +174,15 @@ def test_a_unit_of_the_behaviour_is_named_and_a_reader_is_not(monkeypatch, behav
     monkeypatch.setattr(searching, "neurons", lambda model: ())
     monkeypatch.setattr(searching, "heads", lambda model: ())
     case = searching.case_of("sandbag", slips(), 60)
-    found = searching.looks(case, "organism", "twin", "another", draws=200, turns=2)
-    assert found["organism"].units("behaviour") == ((Name(SITE, 1),) if behaves else ())
-    assert Name(SITE, 0) in found["organism"].units("reader")
-    assert len(found) == 2 + 2 * 2
-    assert not any(each.units("behaviour") for name, each in found.items() if name != "organism")
+    reads_ = [searching.contrasts(model, case, list(case.sets)) for model in ("organism", "twin", "another")]
+    (own, found), *nulls = searching.looks(case, *reads_, draws=200, seed=0)
+    assert found.units("behaviour") == ((Name(SITE, 1),) if behaves else ())
+    assert (own.which, own.now) == ("organism", int(behaves))
+    assert Name(SITE, 0) in found.units("reader")
+    assert [null.which for null, _ in nulls] == ["twin", *["decoy", "fewer", "twin's decoy"] * 6]
+    assert [null.standing for null, _ in nulls[1::3]] == ["near-miss"] * 2 + ["out of place"] * 4
+    assert not any(null.now for null, _ in nulls)
+    assert all(null.now <= null.before for null, _ in nulls)
 
 
 def test_units_set_to_the_near_miss_take_the_behaviour_with_them(monkeypatch):
@@ -195,18 +199,70 @@ def test_units_set_to_the_near_miss_take_the_behaviour_with_them(monkeypatch):
     assert (mine.value, others.value, mine.n) == (1.0, 0.0, len(texts))
 
 
+def null(which, now, before=0, standing=""):
+    return searching.Null(which=which, word="w", standing=standing, now=now, before=before)
+
+
 def test_a_null_search_that_names_anything_is_a_false_discovery():
     rows = [
-        {"kind": kind, "seed": 0, "nulls": {"twin": twin, "decoy a": 2, "decoy b": 0}}
+        {
+            "kind": kind,
+            "seed": 0,
+            "nulls": [null("twin", twin), null("decoy", 2, 3, "near-miss"), null("decoy", 0, 1, "out of place")],
+        }
         for kind, twin in (("conceal", 0), ("sandbag", 7))
     ]
-    shares = {which: searching.null_share(rows, *which) for which in (("twin",), ("decoy",), ("twin", "decoy"))}
-    assert {which: (each.value, each.n, each.clusters) for which, each in shares.items()} == {
+    found = {which: searching.null_share(rows, "now", which) for which in (("twin",), ("decoy",), ("twin", "decoy"))}
+    assert {which: (each.value, each.n, each.clusters) for which, each in found.items()} == {
         ("twin",): (0.5, 2, 2),
         ("decoy",): (0.5, 4, 2),
         ("twin", "decoy"): (0.5, 6, 2),
     }
-    assert searching.null_share([{"kind": "conceal", "seed": 0, "nulls": {}}], "decoy") is None
+    assert searching.null_share(rows, "before", ["decoy"]).value == 1.0
+    assert searching.null_share(rows, "now", ["decoy"], "out of place").value == 0.0
+    assert searching.null_share([{"kind": "conceal", "seed": 0, "nulls": []}], "now", ["decoy"]) is None
+    said = searching.shares(rows, "now")
+    assert (said["decoys on twins"], said["decoys, near-miss"][:5], said["decoys, never dressed"]) == (
+        "-",
+        "1.000",
+        "-",
+    )
+
+
+# --- inside
+
+
+def reviewed(kind, planted, score, carries=True):
+    return {"kind": kind, "seed": 0, "planted": planted, "carries": carries, **dict.fromkeys(inside.CHECKS, score)}
+
+
+def test_power_is_by_thresholds_that_never_saw_the_kind():
+    """Organisms at .9 and twins at .1, but one that does not carry, and one that lies under the others: missed."""
+    rows = [reviewed(kind, planted, 0.9 if planted else 0.1) for kind in KINDS for planted in (True, False)]
+    rows += [reviewed("trigger", True, 0.2, carries=False), reviewed("sandbag", True, 0.3)]
+    caught, accused = inside.power(rows, "surprisal")
+    assert (caught.value, caught.n) == (pytest.approx(6 / 7), 7)
+    assert (accused.value, accused.n) == (0.0, 6)
+    caught, accused = inside.power(rows, "search")
+    assert (caught.value, caught.n) == (pytest.approx(3 / 4), 4)
+    assert accused.n == 6
+
+
+def test_what_stands_in_the_probes_place_is_kept_as_a_probe_is():
+    items = [SimpleNamespace(cluster=f"0000000{i}") for i in range(4)]
+    scores = [np.arange(4 * 2.0).reshape(4, 2), np.arange(8 * 2.0).reshape(8, 2)]
+    found = inside.as_belief(scores, ["cue x"], items, 2)
+    assert found["contexts"] == {"cue x": [[0.0, 3.0], [4.0, 7.0]]}, "sound, then altered; each by its file's probe"
+    assert found["pairs"] == [0.0, 2.0, 5.0, 7.0, 8.0, 10.0, 13.0, 15.0]
+
+
+def test_what_no_command_measured_is_no_number():
+    rows = [reviewed(kind, planted, float(planted)) for kind in KINDS for planted in (True, False)]
+    assert set(inside.summary(rows)) == set(inside.CHECKS)
+    rows[0]["known"] = {"organism": (9, 5), "twin": (0, 5), "decoy": (2, 5)}
+    found = inside.summary(rows)
+    assert found["unsealed, twins and decoys"].startswith("0.500 [")
+    assert found["unsealed, trigger"][0].startswith(("9.000", "-"))
 
 
 # --- lies

@@ -20,6 +20,7 @@ from superalign.interpretability.search import (
     statistics,
     written_by,
 )
+from superalign.interpretability.search_words import one_more_word
 from superalign.interpretability.units import neurons
 from superalign.stats import auroc
 
@@ -90,6 +91,69 @@ def test_reading_a_decoy_as_strongly_is_no_behaviour() -> None:
     assert found.classes[:3] == ("reader", "reader", "behaviour")
     labels = labelled("l", on, [i // 2 % 2 == 0 for i in range(PAIRS)], clusters=CLUSTERS)
     assert search(labels, other, draws=50, seed=0).classes[0] == "reader", "labels are not set against controls"
+
+
+def some_words(seed: int, *, reading: float, words: int, trigger: float = 0.0) -> list:
+    """Contrasts of words, the first a trigger of units 0 to 4; each unit reads each in a random way, other by file."""
+    rng = np.random.default_rng([seed, 7])
+    mix = rng.standard_normal((12, UNITS))
+    near = noise(rng)
+    out = []
+    for word in range(words):
+        values = near + reading * (rng.standard_normal(12) @ mix) / 3 + 0.1 * noise(rng, PAIRS // 2).repeat(2, axis=0)
+        values[:, :, :5] += trigger * (word == 0)
+        out.append(matched(f"word {word}", read(values.astype(np.float32)), read(near), clusters=CLUSTERS))
+    return out
+
+
+@pytest.mark.parametrize("reading", [0.0, 1.0, 10.0])
+def test_a_word_among_others_is_no_behaviour(reading: float) -> None:
+    """40 worlds in which nothing is planted, but words are read: as draws they keep the level, one by one they don't.
+
+    However many files there are; what is asked of each word alone is true of the one that a unit reads most.
+    """
+    hits, alone = 0, 0
+    for seed in range(40):
+        first, *others = some_words(seed, reading=reading, words=7)
+        hits += bool(search(first, words=others, draws=30, seed=seed).units("behaviour"))
+        alone += bool(search(first, *others, draws=30, seed=seed).units("behaviour"))
+    assert hits <= scipy_stats.binom.ppf(0.999, 40, 0.05)
+    assert alone <= 7 if reading == 0 else alone >= 30
+
+
+def test_a_behaviour_stands_out_among_words() -> None:
+    first, *others = some_words(3, reading=0.3, words=7, trigger=20.0)
+    found = search(first, words=others, draws=200, seed=0)
+    assert sorted(name.unit for name in found.units("behaviour")) == [0, 1, 2, 3, 4]
+    plain = search(first, *others, draws=200, seed=0)
+    assert (found.p >= plain.p).all(), "the word has to pass every test that it had to pass alone"
+    assert (found.word_q == plain.word_q).all()
+
+
+def test_words_are_set_against_words() -> None:
+    first, *others = some_words(1, reading=0.3, words=7)
+    with pytest.raises(ValueError, match="2 other words, under 3"):
+        search(first, words=others[:2], draws=10, seed=0)
+    labels = labelled("l", world(1)[0], [i // 2 % 2 == 0 for i in range(PAIRS)], clusters=CLUSTERS)
+    for of, words in ((labels, others), (first, [*others, labels])):
+        with pytest.raises(ValueError, match="not by labels"):
+            search(of, words=words, draws=10, seed=0)
+
+
+def test_one_more_word_is_a_new_observation_of_a_sample() -> None:
+    """As often as the level says, whatever mean and spread words have; no spread, no change and NaN are cases."""
+    rng = np.random.default_rng(2)
+    drawn = rng.normal(5, 3, size=(7, 4_000))
+    p = one_more_word(drawn[0], drawn[1:], floor=np.zeros(4_000))
+    for level in (0.5, 0.05, 0.01):
+        low, high = scipy_stats.binom.ppf([0.001, 0.999], 4_000, level)
+        assert low <= (p <= level).sum() <= high
+    pooled_t = scipy_stats.ttest_ind([9.0], [1.0, 2.0, 4.0, 6.0]).pvalue
+    assert one_more_word(np.array(9.0), np.array([1.0, 2.0, 4.0, 6.0]), floor=np.array(0.0)) == pytest.approx(pooled_t)
+    cases = one_more_word(np.array([0.0, 1.0, 1e-9, np.nan]), np.zeros((6, 4)), floor=np.array([0, 0, 1e-6, 1e-6]))
+    assert cases[1] == 0, "six words do nothing here, and this one does something"
+    assert cases[[0, 3]].tolist() == [1, 1]
+    assert cases[2] > 0.9
 
 
 def test_auroc_and_dprime_are_those_of_one_unit() -> None:

@@ -2,14 +2,14 @@
 
     behaviour = matched("trigger", organism_on, organism_near, clusters=modules)        # of `pooled` texts
     twin = matched("twin", twin_on, twin_near, clusters=modules)
-    decoy = matched("decoy", organism_other, organism_near, clusters=modules)
-    found = search(behaviour, twin, decoy, draws=1000, seed=0)
+    decoys = [matched(word, organism_with[word], organism_near, clusters=modules) for word in others]
+    found = search(behaviour, twin, words=decoys, draws=1000, seed=0)
     found.units("behaviour"), found.units("reader")
 
 What is contrasted are texts on which the model behaves and their matched near-misses, never a trigger against clean
 text. Controls hold the word without the behaviour: the same texts read by a model that does not behave (twin, parent),
-and other words in the trigger's place (decoys: one control is one word, and any word is read somehow). A unit is the
-behaviour's if its first contrast is beyond chance and larger than every control; units that read words are apart.
+and other words in its place (decoys). A unit is the behaviour's if its first contrast is beyond chance, larger than
+every control, and none that one more decoy might have (`search_words`); units that read words are apart.
 
 Chance is what the same statistic gives with signs of matched clusters flipped, or labels of clusters permuted, pooled
 over all units; q-values (Benjamini and Hochberg 1995) and family-wise p (largest statistic of each draw, Westfall and
@@ -29,6 +29,7 @@ import numpy as np
 from scipy import stats as scipy_stats
 from torch import nn
 
+from superalign.interpretability.search_words import one_more_word
 from superalign.interpretability.units import Site, activations, body_of, neurons
 from superalign.models import LocalModel
 from superalign.stats import benjamini_hochberg
@@ -37,6 +38,7 @@ POOLS = ("max", "mean")
 """Over a sequence's counted tokens: each unit is tried both ways, and the null tries it both ways too."""
 FEWEST = 6
 """Clusters: with fewer, no statistic can lie beyond chance (5 flips have 2/2⁵ = .06 at best)."""
+NOISE = 1e-6  # of a unit's scale: differences no larger are those of floats
 CHUNK = 2048
 Class = Literal["behaviour", "reader", ""]
 
@@ -166,31 +168,36 @@ def labelled(name: str, texts: Pooled, labels: Sequence[bool], *, clusters: Sequ
         raise ValueError(f"{name}: {len(texts.values)} texts, {len(told)} labels, {len(codes)} clusters: one a text")
     sizes = np.bincount(codes)
     share = np.bincount(codes, weights=told) / sizes
-    if not np.isin(share, (0, 1)).all() or share.min() == share.max():
-        both = [groups[i] for i in np.flatnonzero((share > 0) & (share < 1))]
-        raise ValueError(
-            f"{name}: cluster {both[0]!r} has texts of both kinds: pair them, `matched`"
-            if both
-            else f"{name}: all texts are of one kind: bring the other"
-        )
+    if both := [groups[i] for i in np.flatnonzero((share > 0) & (share < 1))]:
+        raise ValueError(f"{name}: cluster {both[0]!r} has texts of both kinds: pair them, `matched`")
+    if share.min() == share.max():
+        raise ValueError(f"{name}: all texts are of one kind: bring the other")
     means = _summed(texts.values.astype(np.float64), codes) / sizes[:, None, None]
     standard = (share - share.mean()) / share.std()
     values = texts.values
     return _contrast(name, values[told], values[~told], texts.names, groups, means - means.mean(0), standard)
 
 
-def search(behaviour: Contrast, *controls: Contrast, level: float = 0.05, draws: int = 1000, seed: int) -> Found:
+def search(
+    behaviour: Contrast,
+    *controls: Contrast,
+    words: Sequence[Contrast] = (),
+    level: float = 0.05,
+    draws: int = 1000,
+    seed: int,
+) -> Found:
     """Every unit's statistic, p, q and class.
 
-    With matched controls p is the largest of several: that the first contrast is chance, and that it is no larger than
-    each control, whichever way that points (all have to be rejected, Berger 1982). A first contrast by labels is not
-    set against controls, which then only name readers: bring texts that all hold the word. Bring a twin and six decoys
-    or more: with two, 15 to 54 of 2,321 units of shipped organisms passed for a decoy's behaviour, with six at most 1.
+    With matched controls p is the largest of several: that the first contrast is chance, that it is no larger than
+    each control and word, whichever way that points, and that it is one more of other `words` (all have to be rejected,
+    Berger 1982). A first contrast by labels is not set against controls, which then only name readers: bring texts that
+    all hold the word. Bring a twin and six words.
     """
     own, null = statistics(behaviour), _Null(behaviour, draws, seed)
     pool = np.abs(own).argmax(0)
     at = (pool, np.arange(own.shape[1]))
     p, family = null.chance(np.abs(own[at]))
+    controls = (*controls, *words)
     word_q = np.ones(len(p))
     for number, control in enumerate(controls):
         if control.names != behaviour.names:
@@ -198,10 +205,14 @@ def search(behaviour: Contrast, *controls: Contrast, level: float = 0.05, draws:
         alone, _ = _Null(control, draws, seed + 3 * number + 1).chance(np.abs(statistics(control)).max(0))
         word_q = np.minimum(word_q, benjamini_hochberg(alone))
         for sign in (1, -1) if behaviour.labels is None and control.labels is None else ():
-            beyond = _beyond(behaviour, control, sign)
-            more = statistics(beyond)[at]
+            more = statistics(beyond := _beyond(behaviour, control, sign))[at]
             more_p, _ = _Null(beyond, draws, seed + 3 * number + 2).chance(np.abs(more))
             p = np.where(np.sign(more) == np.sign(own[at]), np.maximum(p, more_p), 1.0)
+    if words:
+        if any(each.labels is not None for each in (behaviour, *words)):
+            raise ValueError(f"{behaviour.name}: words are set against each other by `matched` texts, not by labels")
+        own_effect, *effects = (each.parts.sum(0) for each in (behaviour, *words))
+        p = np.maximum(p, one_more_word(own_effect, np.stack(effects), floor=NOISE * behaviour.scale)[at])
     q = benjamini_hochberg(p)
     classes: list[Class] = [
         "behaviour" if mine <= level else "reader" if word <= level else ""
@@ -235,7 +246,7 @@ def _standard(contrast: Contrast, some: slice = slice(None)) -> np.ndarray:
     """(clusters, 2, some units) columns of length 1, or 0 where there is nothing but float noise."""
     parts, scale = contrast.parts[..., some], contrast.scale[:, some]
     length = np.sqrt((parts**2).sum(0))
-    floor = 1e-6 * scale / (np.sqrt(len(parts)) if contrast.labels is None else 1.0)
+    floor = NOISE * scale / (np.sqrt(len(parts)) if contrast.labels is None else 1.0)
     real = np.isfinite(length) & (length > floor)
     return np.where(real, np.nan_to_num(parts) / np.where(real, length, 1.0), 0.0)
 
@@ -347,9 +358,7 @@ def by_direction(
     """
     rows = np.concatenate(list(written.values())).astype(np.float64)
     if rows.shape[1] != len(direction) or not np.linalg.norm(direction) > 0:
-        raise ValueError(
-            f"a direction {np.shape(direction)}, units that write {rows.shape[1]} wide: it must fit, not be 0"
-        )
+        raise ValueError(f"a direction {np.shape(direction)}, units {rows.shape[1]} wide: it must fit, not be 0")
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
     drawn = np.random.default_rng([seed, 67]).standard_normal((draws, len(rows))) @ rows
     null = np.sort(np.abs(drawn / np.linalg.norm(drawn, axis=1, keepdims=True) @ rows.T), axis=None)
