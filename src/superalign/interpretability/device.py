@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
-from superalign.interpretability.streaming import Batch
+from superalign.interpretability.batches import Batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

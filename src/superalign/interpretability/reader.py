@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import NamedTuple
@@ -12,12 +13,13 @@ import numpy as np
 import torch
 
 from superalign.engine.threads import one_thread
+from superalign.interpretability.batches import Bags, Batch
 from superalign.interpretability.corpus import SPLITS, Corpus, Split
 from superalign.interpretability.device import Desk
 from superalign.interpretability.extremes import Strata, Top, merged_strata, merged_top
 from superalign.interpretability.recording import Recording
 from superalign.interpretability.sketch import FULL, STRATA, Scope, Sketch, empty, part_of
-from superalign.interpretability.streaming import NARROW, Batch, Gate, Tally
+from superalign.interpretability.streaming import NARROW, Gate, Tally
 from superalign.interpretability.streaming_device import DeviceTally
 from superalign.interpretability.units import ROWS, Site, body_of, tapped, value_of
 from superalign.models import LocalModel
@@ -68,6 +70,10 @@ def _mix(x: np.ndarray | np.uint64) -> np.ndarray:
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return z ^ (z >> np.uint64(31))
+
+
+class _AllRead(Exception):
+    """Ends a pass through a network when its last site was read: what comes after is not needed."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -266,10 +272,26 @@ class Reader:
         return values.reshape(*batch.counted.shape, site.units)
 
     def _forward(self, batch: Batch, take: Callable[[Site, torch.Tensor], None]) -> None:
-        """One pass through the body, no head; no token is masked, as padding stands last and attention looks back."""
+        """One pass through the body, no head, as far as sites are read.
+
+        No token is masked, as padding stands last and attention looks back.
+        """
         body, length = body_of(self.model).eval(), batch.counted.shape[1]
         ids = torch.from_numpy(self.corpus.ids[batch.rows, :length].astype(np.int64)).to(next(body.parameters()).device)
-        with torch.inference_mode(), fused(self.model.network), tapped(self.model, self.sites, take):
+        left = {site.name for site in self.sites}
+
+        def last(site: Site, tensor: torch.Tensor) -> None:
+            take(site, tensor)
+            left.discard(site.name)
+            if not left:
+                raise _AllRead
+
+        with (
+            suppress(_AllRead),
+            torch.inference_mode(),
+            fused(self.model.network),
+            tapped(self.model, self.sites, last),
+        ):
             body(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
 
     def batch(self, rows: np.ndarray) -> Batch:
@@ -290,6 +312,7 @@ class Reader:
             length=corpus.length,
             ranks=self.ranks[rows],
             words=torch.from_numpy(words.ravel().astype(np.int64)),
+            bags=Bags.of(words, counted),
             buckets=torch.from_numpy(self.buckets(rows)[:, :length].ravel()[thin]),
             weights=torch.from_numpy(weights.reshape(1 + self.classes, -1).astype(np.float32)),
             thinned=torch.from_numpy(thin),

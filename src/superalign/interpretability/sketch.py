@@ -245,8 +245,10 @@ def histogram_base(scales: np.ndarray) -> np.ndarray:
 def stratum_of(values: np.ndarray, scales: np.ndarray) -> np.ndarray:
     """Octave of each value (rows, units), 0 for what is not above zero, relative to the units' scales."""
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.int32)  # below zero for values that are
-    found: np.ndarray = np.clip((bits >> 23) - stratum_base(scales), 0, STRATA - 1)
-    return found
+    found: np.ndarray = bits >> 23
+    found -= stratum_base(scales)
+    np.maximum(found, 0, out=found)
+    return np.minimum(found, STRATA - 1, out=found)
 
 
 def stratum_base(scales: np.ndarray) -> np.ndarray:

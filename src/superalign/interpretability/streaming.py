@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from torch.nn.functional import embedding_bag
 
+from superalign.interpretability.batches import Batch, Read, add_squares, extreme, powers, weighted
 from superalign.interpretability.extremes import Strata, Top, drawn, taken, window_starts
 from superalign.interpretability.sketch import (
     BINS,
@@ -28,39 +30,10 @@ from superalign.interpretability.sketch import (
 
 NARROW = 32
 """Sites of at most so many units are taken together, and summed in float64: streams have large means."""
-CACHED = 1 << 20
-"""Bytes of a site's values that are worked on at a time."""
+CACHED = 1 << 19
+"""Bytes of a site's values that are worked on at a time: with as many beside them they fit a core's own cache."""
 WAITING = 8
 """Candidates a unit that may wait to be sorted in."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """What all sites share of B sequences, cut to their longest, T tokens."""
-
-    rows: np.ndarray
-    """(B,) int32, of the corpus."""
-    counted: np.ndarray
-    """(B, T) bool."""
-    ends: np.ndarray
-    """(B,) tokens of each."""
-    short: tuple[tuple[int, int], ...]
-    """Rows of the batch, with their ends, that are shorter than T."""
-    skip: int
-    length: int
-    """Of the corpus' sequences, at least T."""
-    ranks: np.ndarray
-    """(B,) uint32, priorities."""
-    words: torch.Tensor
-    """(B·T,) int64, token ids; the vocabulary's size where nothing is counted."""
-    weights: torch.Tensor
-    """(1 + classes, B·T) float32: 1 where a token counts; where it counts for a class."""
-    thinned: torch.Tensor
-    """(n,) int64, counted tokens of thinned sequences among B·T."""
-    labels: torch.Tensor
-    """(n,) int64, their classes; the number of classes for none."""
-    buckets: torch.Tensor
-    """(n,) int64, their buckets of the correlation sketch, those of negative signs after all positive ones."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -149,75 +122,98 @@ class Tally:
         )
 
     def take(self, batch: Batch, values: torch.Tensor, buffer: torch.Tensor) -> None:
-        """Add a batch: values (B, T, units) float32 on the CPU, which stay as they are; `buffer` is for squares.
-
-        Sums go over a few rows at a time, so that each value is fetched once from memory and then from cache.
-        """
-        tokens, rows = values.shape[1], max(1, CACHED // (4 * values.shape[1] * values.shape[2]))
-        highest, lowest = np.empty((2, len(values), values.shape[2]), dtype=np.float32)
-        for first in range(0, len(values), rows):
-            part, span = values[first : first + rows], slice(first * tokens, (first + rows) * tokens)
-            shown, flat = self._add(batch, part, span, buffer)
-            highest[first : first + rows] = extreme(shown, batch, first, 1)
-            if self.low is not None:
-                lowest[first : first + rows] = extreme(shown, batch, first, -1)
-            if self.table is not None:
-                self.table.index_add_(0, batch.words[span], flat)
-        if len(batch.thinned):
-            self._thin(batch, values.reshape(-1, values.shape[2]).index_select(0, batch.thinned))
-        self._enter(batch, values, highest, 1)
-        if self.low is not None:
-            self._enter(batch, values, lowest, -1)
+        """Add a batch: values (B, T, units) float32 on the CPU, which stay as they are; `buffer` is for squares."""
+        found = self._read(batch, values, values, buffer)
+        odd = not bool((found.sums[1, 0] <= LARGEST**2).all())
+        if odd:
+            values, clean = self._parted(batch, values)
+            found = self._read(batch, values, clean, buffer)
+        self.sums += found.sums
+        if self.table is not None and found.words is not None:
+            self.table.index_add_(0, batch.bags.words, found.words)
+        self._thin(batch, values, odd=odd)
+        self._enter(batch, values, found.highest, 1)
+        if found.lowest is not None:
+            self._enter(batch, values, found.lowest, -1)
         if self.strata is not None:
-            self._draw(batch, highest)
+            self._draw(batch, found.highest)
 
-    def _add(
-        self, batch: Batch, part: torch.Tensor, span: slice, buffer: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add to the sums; the values with NaN where they are odd, and flat (n, units) with 0 there."""
-        flat, weights = part.reshape(-1, part.shape[2]), batch.weights[:, span]
-        sums = weighted(weights, flat, None if self.precise else buffer)
-        if not (sums[1][0] <= LARGEST**2).all():
-            odd = ~(part.abs() <= LARGEST)
-            part, flat = part.masked_fill(odd, torch.nan), part.masked_fill(odd, 0).reshape(flat.shape)
-            self.odd[:-1] += np.rint((weights @ odd.reshape(flat.shape).float()).numpy()).astype(np.int64)
-            sums = weighted(weights, flat, None if self.precise else buffer)
-        for total, each in zip(self.sums, sums, strict=True):
-            total += each
-        return part, flat
+    def _parted(self, batch: Batch, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Values with NaN where they are odd, and with 0 there; those that count are counted."""
+        odd = ~(values.abs() <= LARGEST)
+        counts = batch.weights @ odd.reshape(-1, values.shape[2]).float()
+        self.odd[:-1] += np.rint(counts.numpy()).astype(np.int64)
+        return values.masked_fill(odd, torch.nan), values.masked_fill(odd, 0)
 
-    def _thin(self, batch: Batch, values: torch.Tensor) -> None:
-        """Higher moments, the histogram and the correlation sketch of (n, units) values on thinned sequences."""
-        if not bool((values.abs().amax() <= LARGEST).all()):
-            odd = ~(values.abs() <= LARGEST)
-            self.odd[-1] += odd.sum(dim=0).numpy()
-            if self.scope.histogram:  # they will be read as zeros there
-                zeros = self.histogram.view(len(self.histogram), -1, BINS)[:, :, BINS // 2]
-                zeros.index_add_(0, batch.labels, -odd.long())
-            values = values.masked_fill(odd, 0)
-        if self.signs is not None:
-            self.signs.index_add_(0, batch.buckets, values)
-        if self.scope.moments > 2:
-            wide = values.double() if self.precise else values
-            ones, square = torch.ones(len(wide), dtype=wide.dtype), wide * wide
-            for power, each in enumerate((wide, square, square * wide, square * square)):
-                self.thin_sums[power] += ones @ each
-        if self.scope.histogram:
-            self._count(batch, values)
+    def _read(self, batch: Batch, values: torch.Tensor, clean: torch.Tensor, buffer: torch.Tensor) -> Read:
+        """Extremes of `values`, sums of `clean` ones: the same, with 0 where values are NaN as they are odd.
 
-    def _count(self, batch: Batch, values: torch.Tensor) -> None:
+        A few rows at a time, so that each value is fetched once from memory and then from cache; squares are added up
+        in place, as reading them again costs as much as making them.
+        """
+        count, tokens, units = values.shape
+        rows = max(1, CACHED // (4 * tokens * units))
+        plain, sums = not self.precise and len(batch.weights) == 1, np.zeros((2, len(batch.weights), units))
+        squares = buffer[: min(rows, count) * tokens * units if plain else 0].view(-1, tokens, units).zero_()
+        high, low = torch.empty(count, units), torch.empty(count, units) if self.low is not None else None
+        for first in range(0, count, rows):
+            good, inside = clean[first : first + rows], values[first : first + rows, batch.skip :]
+            if plain:
+                add_squares(squares, good, batch, first)
+            else:
+                weights = batch.weights[:, first * tokens : (first + rows) * tokens]
+                sums += weighted(weights, good.reshape(-1, units), None if self.precise else buffer)
+            torch.amax(inside, dim=1, out=high[first : first + rows])
+            if low is not None:
+                torch.amin(inside, dim=1, out=low[first : first + rows])
+        flat, words = clean.reshape(-1, units), None
+        if self.table is not None:
+            words = embedding_bag(batch.bags.order, flat, batch.bags.begins, mode="sum")
+        if plain:
+            sums[0] = batch.weights @ flat if words is None else torch.ones(1, len(words)) @ words
+            sums[1] = torch.ones(1, len(squares) * tokens) @ squares.view(-1, units)
+        lowest = None if low is None else extreme(low, values, batch, -1)
+        return Read(sums, words, extreme(high, values, batch, 1), lowest)
+
+    def _thin(self, batch: Batch, values: torch.Tensor, *, odd: bool) -> None:
+        """Higher moments, the histogram and the correlation sketch, on thinned sequences, some tokens at a time."""
+        if not len(batch.thinned) or (self.signs is None and self.scope.moments == 2 and not self.scope.histogram):
+            return
+        flat, size = values.reshape(-1, values.shape[2]), max(1, CACHED // (4 * values.shape[2]))
+        for first in range(0, len(batch.thinned), size):
+            span = slice(first, first + size)
+            read, labels = flat.index_select(0, batch.thinned[span]), batch.labels[span]
+            if odd:
+                read = self._without_odd(read, labels)
+            if self.signs is not None:
+                self.signs.index_add_(0, batch.buckets[span], read)
+            if self.scope.moments > 2:
+                self.thin_sums += powers(read.double() if self.precise else read)
+            if self.scope.histogram:
+                self._count(labels, read)
+
+    def _without_odd(self, values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """(n, units) values with 0 where they are odd, which is counted."""
+        odd = ~(values.abs() <= LARGEST)
+        self.odd[-1] += odd.sum(dim=0).numpy()
+        if self.scope.histogram:  # they will be read as zeros there
+            zeros = self.histogram.view(len(self.histogram), -1, BINS)[:, :, BINS // 2]
+            zeros.index_add_(0, labels, -odd.long())
+        return values.masked_fill(odd, 0)
+
+    def _count(self, labels: torch.Tensor, values: torch.Tensor) -> None:
         """Into the histogram: exponent and first bit of the mantissa, as float32 has them, less the unit's scale."""
         bits, units = values.view(torch.int32), values.shape[1]
         size = (bits >> 22).bitwise_and_(511).sub_(self.base).clamp_(0, BINS // 2 - 1)
-        cells = size.bitwise_xor_(bits >> 31).add_(self.cell).long()
+        cells = size.bitwise_xor_(bits >> 31).add_(self.cell)
         for label in range(len(self.histogram)):
-            some = cells if len(self.histogram) == 1 else cells[batch.labels == label]
+            some = cells if len(self.histogram) == 1 else cells[labels == label]
             self.histogram[label] += torch.bincount(some.view(-1), minlength=units * BINS)
 
     def _enter(self, batch: Batch, values: torch.Tensor, best: np.ndarray, sign: int) -> None:
         """Keep the sequences whose `best` value (B, units), times `sign`, passes the gate."""
         gate = self.gates[sign]
-        at, units = np.nonzero(best >= gate.values)
+        at, units = places_of(best >= gate.values)
         least, found, rows = gate.values[units], best[at, units], batch.rows[at]
         passed = (found > least) | ((found == least) & (rows < gate.rows[units]))
         if not passed.any():
@@ -247,8 +243,9 @@ class Tally:
 
     def _draw(self, batch: Batch, highest: np.ndarray) -> None:
         """Keep the sequences whose priority is small enough for the octave of each unit's largest value in them."""
-        cells = stratum_of(highest, self.sketch.scales) + np.arange(0, self.ranks.size, STRATA)
-        at, units = np.nonzero(batch.ranks[:, None] <= self.ranks.take(cells))
+        cells = stratum_of(highest, self.sketch.scales)
+        cells += np.arange(0, self.ranks.size, STRATA, dtype=cells.dtype)
+        at, units = places_of(batch.ranks[:, None] <= self.ranks.take(cells))
         seen = np.isfinite(highest[at, units])
         at, units = at[seen], units[seen]
         self.cells.append((cells[at, units], batch.rows[at], highest[at, units], batch.ranks[at]))
@@ -316,29 +313,10 @@ class Tally:
         self.signs.zero_()
 
 
-def weighted(weights: torch.Tensor, flat: torch.Tensor, buffer: torch.Tensor | None) -> tuple[np.ndarray, np.ndarray]:
-    """(1 + classes, units) each: weighted sums of values (n, units), and of their squares; float64 without a buffer."""
-    if buffer is None:
-        wide, weights = flat.double(), weights.double()
-        return (weights @ wide).numpy(), (weights @ (wide * wide)).numpy()
-    square = torch.mul(flat, flat, out=buffer[: flat.numel()].view(flat.shape))
-    return (weights @ flat).numpy(), (weights @ square).numpy()
-
-
-def extreme(part: torch.Tensor, batch: Batch, first: int, sign: int) -> np.ndarray:
-    """(rows, units) largest of `sign` · the values of some rows, from `first`, over counted tokens; −inf for none."""
-    inside = part[:, batch.skip :]
-    found = inside.amax(dim=1) if sign > 0 else inside.amin(dim=1).neg_()
-    for row, end in batch.short:
-        if first <= row < first + len(part):
-            line = part[row - first, batch.skip : end]
-            found[row - first] = line.amax(dim=0) if sign > 0 else line.amin(dim=0).neg_()
-    best: np.ndarray = found.numpy()
-    if np.isnan(best).any():
-        counted = torch.from_numpy(batch.counted[first : first + len(part)])[..., None]
-        held = torch.where(counted & ~part.isnan(), sign * part, -torch.inf)
-        best = held.amax(dim=1).numpy()
-    return best
+def places_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns where a mask holds, as `numpy.nonzero` gives them, and faster where that is seldom."""
+    rows, columns = np.divmod(np.flatnonzero(mask), mask.shape[1])
+    return rows, columns
 
 
 def placed(lines: np.ndarray, ends: np.ndarray, *, skip: int, window: int, sign: int) -> tuple[np.ndarray, np.ndarray]:

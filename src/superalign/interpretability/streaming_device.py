@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from superalign.interpretability.batches import Batch
 from superalign.interpretability.device import Desk, DeviceBatch, Told
 from superalign.interpretability.extremes_device import LINES, Arrivals, DeviceStrata, DeviceTop, gate_key
 from superalign.interpretability.sketch import BINS, LARGEST, SIGN_UNIT, Sketch, stratum_base
-from superalign.interpretability.streaming import Batch, Tally
+from superalign.interpretability.streaming import Tally
 
 THIN = 4_096
 """Tokens of thinned sequences that are worked on at a time."""
