@@ -348,3 +348,66 @@ def test_no_bytes_make_a_frame_without_the_nonce(data):
     except BrokenFrame:
         return
     assert len(data) < 20 or data.startswith(NONCE)
+
+
+EVENTFUL = {
+    "nothing": ("def f(x): return x", {}),
+    "opens": ("def f(x):\n try: open('/etc/passwd')\n except OSError: pass", {"open": 1}),
+    "imports": ("def f(x):\n import textwrap", {"import": 1}),
+    "runs text": ("def f(x): exec('y = 1')", {"exec": 2}),
+    "starts a process": ("import os\ndef f(x): os.system('true')", {"process": 1}),
+    "makes a socket": ("import socket\ndef f(x): socket.socketpair()", {"socket": 2}),
+    "lists": ("import os\ndef f(x): os.listdir('/')", {"os": 1}),
+    "looks at frames": ("import sys\ndef f(x): sys._getframe()", {"inside": 1}),
+    "opens and leaves": ("import os\ndef f(x):\n open('/dev/null'); os._exit(0)", {"open": 1}),
+    "opens and spins": ("def f(x):\n open('/dev/null')\n while True: pass", {"open": 1}),
+    "forks and opens": (
+        "import os\ndef f(x):\n pid = os.fork()\n if not pid:\n  open('/dev/null'); os._exit(0)\n os.waitpid(pid, 0)",
+        {"process": 1, "open": 1},
+    ),
+    "is not Python": ("def f(x", {}),
+}
+
+
+@pytest.mark.parametrize("name", EVENTFUL)
+def test_a_watched_program_is_counted(layer, name):
+    source, wanted = EVENTFUL[name]
+    program = Program(source=source, call="f", arguments=((1,),), events=True)
+    (played,) = play([program], seconds=0.5, isolation=layer)
+    assert {kind: played.events.get(kind, 0) for kind in wanted} == wanted
+    assert bool(played.events) is bool(wanted)
+    assert one(source, seconds=0.5, isolation=layer).events == {}
+
+
+def test_what_was_counted_is_not_taken_back(layer):
+    """Descriptors closed, hooks "removed": counted events stay, and what can't be told doesn't happen."""
+    source = (
+        "import os, sys\n"
+        "def f(x):\n"
+        " canary()\n"
+        " open('/dev/null').close()\n"
+        " for fd in range(3, 64):\n"
+        "  try: os.close(fd)\n"
+        "  except OSError: pass\n"
+        " try: open('/dev/null')\n"
+        " except OSError: return 'not told, not done'\n"
+        " return 'unseen'"
+    )
+    program = Program(source=source, call="f", arguments=((1,),), events=True)
+    (played,) = play([program], seconds=2.0, isolation=layer)
+    assert (played.canary, played.events) == (1, {"open": 1})
+    assert played.results[0].value != "unseen"
+
+
+def test_events_and_canaries_are_told_apart(layer):
+    source = "def f(x):\n for i in range(300):\n  canary(); open('/dev/null').close()\n return x"
+    program = Program(source=source, call="f", arguments=((1,), (2,)), events=True)
+    (played,) = play([program], seconds=2.0, isolation=layer)
+    assert (played.canary, played.events) == (600, {"open": 600})
+    assert [r.value for r in played.results] == [1, 2]
+
+
+def test_watching_needs_a_process_a_program():
+    program = Program(source="def f(x): return x", call="f", arguments=((1,),), events=True)
+    with pytest.raises(ValueError, match="fork mode only"):
+        list(play([program], mode="batch", trusted=True))

@@ -16,7 +16,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +41,8 @@ class Program:
     source: str
     call: str
     arguments: tuple[tuple[Any, ...], ...]
+    events: bool = False
+    """Count what it does by audit events (`Played.events`): fork mode only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,11 @@ class Played:
     canary: int = 0
     """Calls of the no-op `canary()`, counted outside the program's process (fork mode): what was called is counted
     whatever happens after, and can't be taken back; a program can add to it. Batch mode: its own word."""
+    events: Mapping[str, int] = field(default_factory=dict)
+    """Audit events of a watched program, counted outside its process as canary calls are: open, import, exec, socket,
+    process, os (other calls of the system), inside (frames, foreign functions, attributes of code). It can add to
+    them, and what was counted stays. A program that finds the runner's pipe through a frame can go unseen from there
+    on; the native code of an extension module always can."""
     agrees: tuple[bool, ...] = field(default=())
     """With what was expected, where that was given: decided here, from plain values, type by type."""
 
@@ -79,7 +86,8 @@ def play(
     """Run programs in order, each call for at most `seconds`, and yield what each said.
 
     `expected`, one value a call, stays here: it never enters the sandbox. Raises ValueError for batch mode without
-    `trusted`, NotPlain for arguments that are no plain values, SandboxUnavailable where no layer stands.
+    `trusted` or with programs to be watched, NotPlain for arguments that are no plain values, SandboxUnavailable where
+    no layer stands.
 
     >>> double = Program(source="def f(x): return 2 * x", call="f", arguments=((3,),))
     >>> next(play([double])).results[0].value   # doctest: +SKIP
@@ -87,6 +95,9 @@ def play(
     """
     if mode == "batch" and not trusted:
         raise ValueError("batch mode shares one process among all programs: say trusted=True only for code of your own")
+    programs = list(programs)
+    if mode == "batch" and any(program.events for program in programs):
+        raise ValueError("audit events are counted in fork mode only: a hook stays for all programs of a process")
     layer = isolation or best_isolation()
     wanted = [_as_job(program, seconds) for program in programs]
     if expected is not None and len(expected) != len(wanted):
@@ -98,7 +109,8 @@ def play(
 
 def _as_job(program: Program, seconds: float) -> dict[str, Any]:
     arguments = [encode(tuple(given)) for given in program.arguments]
-    return {"source": program.source, "call": program.call, "arguments": arguments, "seconds": seconds}
+    job = {"source": program.source, "call": program.call, "arguments": arguments, "seconds": seconds}
+    return job | ({"events": True} if program.events else {})
 
 
 def _started(
@@ -229,8 +241,17 @@ def _heard(word: dict[str, Any], job: dict[str, Any], expected: Sequence[Any] | 
         if len(expected) != count:
             raise ValueError(f"{len(expected)} expected values for {count} calls: pass one a call")
         agrees = tuple(r.kind == "value" and same(r.value, want) for r, want in zip(results, expected, strict=True))
-    canary = word.get("canary")
-    return Played(results=tuple(results), canary=canary if type(canary) is int and canary > 0 else 0, agrees=agrees)
+    return Played(
+        results=tuple(results), canary=_count(word.get("canary")), events=_events(word.get("events")), agrees=agrees
+    )
+
+
+def _count(found: Any) -> int:
+    return found if type(found) is int and found > 0 else 0
+
+
+def _events(found: Any) -> dict[str, int]:
+    return {str(name): _count(count) for name, count in found.items()} if isinstance(found, dict) else {}
 
 
 def _said(word: dict[str, Any], count: int) -> bool:

@@ -2,8 +2,10 @@
 
 In fork mode each program is a process of its own that holds neither the pipe to the parent nor the nonce: all it can
 write to are two pipes of its own, one for its word, one for its calls of `canary()`. What comes through the first
-counts as that program's word and nothing more; the second is counted here, byte by byte. Expected answers never come
-in here. In batch mode programs share this process: for code of our own making only.
+counts as that program's word and nothing more; the second is counted here, byte by byte. A program may be watched: an
+audit hook, which Python never takes off again, then tells of every open, import, socket and the like by the second pipe
+before it happens. Expected answers never come in here. In batch mode programs share this process: for code of our own
+making only.
 
 Started by `play` as a script, beside `frames.py`; standard library only.
 """
@@ -22,6 +24,31 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from frames import MAX_FRAME, NONCE, NotPlain, body_of, decode, encode
+
+SUNG = {
+    "canary": b"c",
+    "open": b"o",
+    "import": b"i",
+    "exec": b"x",
+    "socket": b"s",
+    "process": b"p",
+    "inside": b"r",
+    "os": b"f",
+}
+"""What is counted, and the byte that tells of it."""
+EVENTS = (
+    ("socket", ("socket.",)),
+    (
+        "process",
+        ("subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile", "pty."),
+    ),
+    ("open", ("open",)),
+    ("import", ("import",)),
+    ("exec", ("exec", "compile")),
+    ("inside", ("ctypes.", "sys.", "gc.", "object.", "code.", "function.", "cpython.", "marshal.", "mmap.", "pickle.")),
+    ("os", ("os.", "shutil.", "tempfile.", "glob.", "pathlib.", "fcntl.", "resource.", "signal.")),
+)
+"""Beginnings of the names of audit events, by what they count as; others are not counted."""
 
 
 class TooSlow(BaseException):
@@ -85,7 +112,7 @@ def forked(program, tell, nonce):
             os._exit(1)
     os.close(say)
     os.close(sing)
-    raw, canary, kind = _read(child, said, sung, program["seconds"] * (len(program["arguments"]) + 1) + 1.0)
+    raw, told, kind = _read(child, said, sung, program["seconds"] * (len(program["arguments"]) + 1) + 1.0)
     os.close(said)
     os.close(sung)
     while True:  # all that is left of it was handed to the first process of the namespace, or to nobody
@@ -94,7 +121,9 @@ def forked(program, tell, nonce):
                 time.sleep(0.0005)
         except ChildProcessError:
             break
-    word = {"kind": kind, "canary": canary}
+    word = {"kind": kind, "canary": told["canary"] if program.get("events") else told["all"]}
+    if program.get("events"):
+        word["events"] = {name: told[name] for name, _ in EVENTS if told[name]}
     if kind == "said":
         try:
             word["results"] = json.loads(raw)
@@ -108,6 +137,8 @@ def _alone(program, say, sing):
     os.setsid()
     _mute()
     write = os.write
+    if program.get("events"):
+        sys.addaudithook(_watcher(write, sing))
     try:
         results = execute(program, lambda *given, **named: write(sing, b"c") and None)
     except TooSlow:  # the alarm went off between two calls
@@ -117,9 +148,28 @@ def _alone(program, say, sing):
         raw = raw[os.write(say, raw) :]
 
 
+def _watcher(write, sing):
+    """An audit hook that tells of each event before it happens; where it can't be told, it doesn't happen."""
+    own = {"compile", "exec"}  # the runner's own, once each, by which the program begins
+
+    def watch(event, given):
+        if event in own:
+            own.discard(event)
+            return
+        if event == "open" and "exec" in own:  # it doesn't compile, and Python looks for the line to quote
+            return
+        for name, beginnings in EVENTS:
+            if event.startswith(beginnings):
+                write(sing, SUNG[name])
+                return
+
+    return watch
+
+
 def _read(child, said, sung, seconds):
-    """The word, how often it sang, and how it ended; then nothing of it is alive."""
-    raw, canary, kind, end = bytearray(), 0, "said", time.monotonic() + seconds
+    """The word, how often it sang of what, and how it ended; then nothing of it is alive."""
+    raw, kind, end = bytearray(), "said", time.monotonic() + seconds
+    told = {"all": 0, **dict.fromkeys(SUNG, 0)}
     ended = os.pidfd_open(child)
     waiting = {said, sung, ended}
     while waiting:
@@ -138,7 +188,9 @@ def _read(child, said, sung, seconds):
                 if not piece:
                     waiting.discard(pipe)
                 elif pipe == sung:
-                    canary += len(piece)
+                    told["all"] += len(piece)
+                    for name, byte in SUNG.items():
+                        told[name] += piece.count(byte)
                 else:
                     raw += piece
         if len(raw) > MAX_FRAME:
@@ -146,7 +198,7 @@ def _read(child, said, sung, seconds):
             break
     os.close(ended)
     _kill_all()
-    return raw, canary, kind
+    return raw, told, kind
 
 
 def _kill_all():
