@@ -22,6 +22,7 @@ from superalign.evidence import Event, Finding, Tampered, Workspace, holdout
 from superalign.evidence.truth import SealMissing
 from superalign.pipeline.board_recount import boards_of, replay
 from superalign.pipeline.desk import Desk
+from superalign.pipeline.game.recount import games_of, replay_game
 from superalign.pipeline.gate import decide
 from superalign.pipeline.generalize_recount import replay_sweep, sweeps_of
 from superalign.pipeline.held import ASK, score_admission, score_test
@@ -118,10 +119,12 @@ def _recount(ws: Workspace) -> Recount:
         except MALFORMED as error:
             findings.append(run.unfit("what this run says can't be compared with the ledger", error))
     (boards, odd), (sweeps, strange), (looks, other) = boards_of(ws), sweeps_of(ws), interpretations_of(ws)
-    findings += (*odd, *strange, *other)
+    games, unlike = games_of(ws)
+    findings += (*odd, *strange, *other, *unlike)
     again = [(each.event, "leaderboard", partial(replay, each)) for each in boards]
     again += [(each.event, "sweep", partial(replay_sweep, each)) for each in sweeps]
     again += [(each.event, "interpretation", partial(replay_interpretation, each)) for each in looks]
+    again += [(each.event, "stress test", partial(replay_game, each)) for each in games]
     for event, what, play_again in again:
         tally = Played(ws, len(events))
         try:
