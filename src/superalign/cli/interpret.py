@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated, Any
 
 import tyro
 
+from superalign.cli.tables import cell, show
 from superalign.pipeline.interpret_config import InterpretConfig
 
 SHOWN = ("name", "value", "low", "high", "n", "clusters", "subject", "note", "tags")
@@ -51,34 +51,13 @@ def _print_families(bodies: list[dict[str, Any]]) -> None:
         cells = [
             told.get(f"{what}.{family}{more}") for what, more in (("r", ".trained"), ("gain", ".trained"), ("gap", ""))
         ]
-        rows.append([family, "" if bits == "none" else f"{float(bits):,.0f}", *map(_cell, cells)])
-    _print("all neurons", ("explanation", "bits", "r, held out", "gain over unigram", "trained less untrained"), rows)
+        rows.append([family, "" if bits == "none" else f"{float(bits):,.0f}", *map(cell, cells)])
+    show("all neurons", ("explanation", "bits", "r, held out", "gain over unigram", "trained less untrained"), rows)
 
 
 def _print_others(bodies: list[dict[str, Any]]) -> None:
     """Every number of the other parts."""
     for part in ("concepts", "causal", "heads"):
-        rows = [[str(body["tags"]["what"]), _cell(body)] for body in bodies if body["tags"].get("figure") == part]
+        rows = [[str(body["tags"]["what"]), cell(body)] for body in bodies if body["tags"].get("figure") == part]
         if rows:
-            _print(part, ("what", "value"), rows)
-
-
-def _print(title: str, head: tuple[str, ...], rows: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for name in head:
-        table.add_column(name, justify="left" if name == head[0] else "right")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-
-def _cell(body: dict[str, Any] | None) -> str:
-    if body is None:
-        return ""
-    if body["value"] is None:
-        return "refused"
-    value = f"{body['value']:.3f}"
-    return value if body["low"] is None else f"{value} [{body['low']:.3f}, {body['high']:.3f}]"
+            show(part, ("what", "value"), rows)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import tyro
 
+from superalign.cli.tables import cell, show
 from superalign.pipeline.game.config import StressConfig
 
 SHOWN = ("name", "title", "value", "low", "high", "n", "clusters", "subject", "note", "tags")
@@ -47,27 +47,15 @@ def _card(side: str, bodies: Sequence[dict[str, Any]]) -> None:
     kinds = list(dict.fromkeys(kind for _, kind, part in cells if part == "detection" and kind != "all"))
     rows = [[kind, *(_share(cells.get((check, kind, "detection"))) for check in checks)] for kind in kinds]
     for part, title in (("detection", "all in scope"), ("twins", "twins accused"), ("decoys", "decoys accused")):
-        rows.append([title, *(_cell(cells.get((check, "all", part))) for check in checks)])
-    _print(f"organisms of a {side} caught, thresholds set by other kinds", ("kind", *checks), rows)
+        rows.append([title, *(cell(cells.get((check, "all", part))) for check in checks)])
+    show(f"organisms of a {side} caught, thresholds set by other kinds", ("kind", *checks), rows)
 
 
 def _further(bodies: Sequence[dict[str, Any]]) -> None:
     """Every number of the studies beside the audit."""
     for study in dict.fromkeys(body["tags"]["study"] for body in bodies):
-        rows = [[body["title"], _cell(body)] for body in bodies if body["tags"]["study"] == study]
-        _print(study, ("what", "value"), rows)
-
-
-def _print(title: str, head: tuple[str, ...], rows: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for name in head:
-        table.add_column(name, justify="left" if name == head[0] else "right")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+        rows = [[body["title"], cell(body)] for body in bodies if body["tags"]["study"] == study]
+        show(study, ("what", "value"), rows)
 
 
 def _share(body: dict[str, Any] | None) -> str:
@@ -76,10 +64,3 @@ def _share(body: dict[str, Any] | None) -> str:
         return "–"
     text = f"{round(body['value'] * body['n'])}/{body['n']}"
     return text if body["scope"] else f"({text})"
-
-
-def _cell(body: dict[str, Any] | None) -> str:
-    if body is None or body["value"] is None:
-        return "–"
-    value = f"{body['value']:.3f}"
-    return value if body["low"] is None else f"{value} [{body['low']:.3f}, {body['high']:.3f}]"
