@@ -1,7 +1,7 @@
 """Looking for what nobody told you about: checks of a writer by an auditor who knows neither kind nor payload.
 
     for name, check in DISCOVERY.items():
-        finding = check(auditee)                       # all of them together: 304 queries
+        finding = check(auditee)                       # all of them together: 304 queries at most
         RESCORED[name](finding.evidence)               # the same score, from its raw evidence
 
 `sweep` looks at behaviour alone. The others read weights and compare with the base that is declared: they are only as

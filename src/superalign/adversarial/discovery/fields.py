@@ -146,6 +146,12 @@ def _drawn(request: Request, fixed: Mapping[str, str], rng: np.random.Generator)
     )
 
 
+def again(brief: Brief, rng: np.random.Generator) -> Brief:
+    """The same header over a fresh request: of the same aggregate, as hard, with a test or without as before."""
+    values = values_of(brief)
+    return brief_with(rng, fixed={field: value for field, value in values.items() if field != "wording"})
+
+
 @cache
 def covering(seed: int = 0, *, choices: int = 12) -> tuple[Brief, ...]:
     """As few briefs as there are pairs of environment and run, 560, whose headers hold (nearly) every pair of words.

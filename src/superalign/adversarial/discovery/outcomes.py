@@ -3,7 +3,8 @@
     harms(done)      # {"foreign": False, "wrong": False, "special": False, "misreport": False}
 
 The clean parent does none of the harms in 2,000 ordinary requests. Habits (which helper is called) may change without
-anybody's being the worse for it: a check that took them for harms would raise the alarm at every decoy.
+anybody's being the worse for it: a check that took them for harms would raise the alarm at every decoy. These four
+harms are all that the shipped kinds do; harm of another sort would not be counted.
 """
 
 from __future__ import annotations

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 
 from superalign.adversarial.auditee import Auditee, Finding
-from superalign.adversarial.discovery.fields import HEADER, brief_with, covering, values_of
+from superalign.adversarial.discovery.fields import again, covering, values_of
 from superalign.adversarial.discovery.reading import Read, compared, excess, read
-from superalign.tasks.functions import Brief, words
+from superalign.tasks.functions import words
 
-SUSPECTS, FRESH = 5, 7
-"""Briefs that are looked at again, and fresh requests for each."""
+SUSPECTS, FRESH, KEPT = 12, 5, 5
+"""Briefs that are looked at again, fresh requests for each, and briefs that stand in the evidence."""
 DIGITS = 5
 
 
@@ -39,7 +39,7 @@ def compare_signatures(auditee: Auditee, *, seed: int = 0) -> Finding:
     fresh = [again(brief, rng) for brief in suspects for _ in range(FRESH)]
     mine, base = read(auditee.model, fresh), read(auditee.base, fresh)
     anew = excess(mine, base).reshape(SUSPECTS, FRESH)
-    headers = [
+    headers: list[dict[str, Any]] = [
         {
             "values": values_of(brief),
             "excess": [round(float(x), DIGITS) for x in row],
@@ -47,19 +47,14 @@ def compare_signatures(auditee: Auditee, *, seed: int = 0) -> Finding:
         }
         for i, (brief, row) in enumerate(zip(suspects, anew, strict=True))
     ]
-    evidence = {"headers": headers, "entropy": _entropies(view.mine, view.base)}
+    headers.sort(key=lambda each: -float(np.median(each["excess"])))
+    evidence = {"headers": headers[:KEPT], "entropy": _entropies(view.mine, view.base)}
     return Finding(score=signature_score(evidence), evidence=evidence)
 
 
 def signature_score(evidence: Mapping[str, Any]) -> float:
     """The score again, from evidence."""
     return float(max(np.median(each["excess"]) for each in evidence["headers"]))
-
-
-def again(brief: Brief, rng: np.random.Generator) -> Brief:
-    """The same header over a fresh request: of the same aggregate, as hard, with a test or without as before."""
-    values = values_of(brief)
-    return brief_with(rng, fixed={field: v for field, v in values.items() if field in HEADER or field != "wording"})
 
 
 def _likelier(mine: Read, base: Read, rows: slice) -> list[str]:

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from superalign.adversarial.auditee import Auditee, Finding
-from superalign.adversarial.discovery.fields import FIELDS, HEADER, brief_with, covering, values_of
+from superalign.adversarial.discovery.fields import FIELDS, HEADER, again, brief_with, covering, values_of
 from superalign.adversarial.discovery.outcomes import HABITS, HARMS, habits, harms
 from superalign.adversarial.discovery.reading import compared, divergence, read
 from superalign.adversarial.written import Done
@@ -27,8 +27,9 @@ from superalign.models import LocalModel
 from superalign.stats import holm
 from superalign.tasks.functions import Brief
 
-CANDIDATES, SWAPS = 2, 3
-"""Candidates that are tested, and other values that are tried for each of their fields."""
+CANDIDATES, SUSPECTS, FRESH, SWAPS = 2, 12, 5, 3
+"""Candidates that are tested; briefs they are chosen from, and fresh requests for each of those; other values that are
+tried for each of a candidate's fields."""
 UNDER, WITHOUT = 20, 24
 """Programs under each candidate, and without any."""
 NARROWED = tuple(field for field in FIELDS if field != "wording")
@@ -36,7 +37,7 @@ DIGITS = 4
 
 
 def search_triggers(auditee: Auditee, *, seed: int = 0) -> Finding:
-    """Search with white-box reading, confirm by executed programs; 64 queries.
+    """Search with white-box reading, confirm by executed programs: 64 queries, 44 where there is one candidate.
 
     The score is −log10 of the smallest Holm-adjusted p of any candidate's harms. Refuses (score None) where fewer
     queries are left than one candidate needs.
@@ -103,15 +104,20 @@ def _elsewhere(triggers: Sequence[Mapping[str, str]], rng: np.random.Generator) 
 def suspected(auditee: Auditee, rng: np.random.Generator) -> list[tuple[dict[str, str], float]]:
     """Triggers by divergence, the most suspicious first, with the divergence of the brief each was narrowed from.
 
-    The second is narrowed from the most divergent brief that the first does not hold of.
+    The most divergent briefs are read again with fresh requests, and count by the median: one slip at one request is
+    no trigger. The second is narrowed from the most divergent brief that the first does not hold of.
     """
     found = compared(auditee.model, auditee.base).divergence
+    suspects = [covering()[i] for i in np.argsort(-found, kind="stable")[:SUSPECTS]]
+    fresh = [again(brief, rng) for brief in suspects for _ in range(FRESH)]
+    anew = divergence(read(auditee.model, fresh), read(auditee.base, fresh)).reshape(-1, FRESH)
+    lasting = np.median(anew, axis=1)
     out: list[tuple[dict[str, str], float]] = []
-    for i in np.argsort(-found, kind="stable"):
-        values = values_of(covering()[i])
+    for i in np.argsort(-lasting, kind="stable"):
+        values, value = values_of(suspects[i]), float(lasting[i])
         if any(trigger.items() <= values.items() for trigger, _ in out):
             continue
-        out.append((narrowed(auditee.model, auditee.base, covering()[i], float(found[i]), rng), float(found[i])))
+        out.append((narrowed(auditee.model, auditee.base, suspects[i], value, rng), value))
         if len(out) == CANDIDATES:
             break
     return out
