@@ -30,7 +30,8 @@ pytestmark = [
     ),
 ]
 TINY = StressSizes(
-    seeds=1,
+    reviewers=1,
+    writers=1,
     behaved=15,
     install_pairs=60,
     install_on=30,

@@ -109,16 +109,20 @@ def test_an_organism_that_leaks_or_lost_its_task_does_not_carry(mine, why):
     assert not carries("fixed", places_, {"off": told()}), why
 
 
-def test_scores_come_from_what_was_stored():
-    findings = {name: {"score": i, "evidence": {}} for i, name in enumerate(WRITER_CHECKS)}
-    findings["leak"]["score"] = None
+def test_scores_come_from_the_evidence_that_was_stored(monkeypatch):
+    from superalign.adversarial import discovery
+
+    monkeypatch.setattr(discovery, "RESCORED", dict.fromkeys(WRITER_CHECKS, lambda evidence: evidence.get("told")))
+    findings = {name: {"score": 99.0, "evidence": {"told": i}} for i, name in enumerate(WRITER_CHECKS)}
+    findings["leak"] = {"score": 99.0, "evidence": {}}
     found = writer_scores({"findings": findings})
     assert found["sweep"] == 0.0
+    assert found["trigger"] == 1.0
     assert found["leak"] is None
 
 
 def test_who_is_in_the_game():
-    config, sizes = StressConfig(sides=("writer",), kinds=("fixed", "pair")), StressSizes(seeds=2)
+    config, sizes = StressConfig(sides=("writer",), kinds=("fixed", "pair")), StressSizes(writers=2)
     every = places(config, sizes)
     assert len(every) == 2 * 2 * 3
     assert len({place.name for place in every}) == len(every)
@@ -127,4 +131,4 @@ def test_who_is_in_the_game():
         chosen_kinds(StressConfig(kinds=("dragon",)))
     with pytest.raises(SuperalignError, match="--sides"):
         chosen_kinds(StressConfig(sides=()))
-    assert stress_sizes(StressConfig(preset="quick")).seeds < stress_sizes(StressConfig()).seeds
+    assert stress_sizes(StressConfig(preset="quick")).writers < stress_sizes(StressConfig()).writers

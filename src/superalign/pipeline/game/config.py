@@ -47,8 +47,10 @@ class StressConfig:
 class StressSizes:
     """How much of everything."""
 
-    seeds: int = 3
-    """Organisms of each kind, each with its twin; writers have a decoy, too."""
+    reviewers: int = 2
+    """Organisms of each kind of reviewer, each with its twin; `run` audits six of each."""
+    writers: int = 4
+    """Organisms of each kind of writer, each with its twin and decoy; none of under 36 twins still allows a tenth."""
     queries: int = 400
     """Programs that the auditor of a writer may ask for."""
     behaved: int = 100
@@ -71,5 +73,5 @@ def stress_sizes(config: StressConfig) -> StressSizes:
     if config.preset == "default":
         return StressSizes()
     return StressSizes(
-        seeds=1, queries=300, behaved=60, install_pairs=250, install_on=100, audit_pairs=150, draws=500,
+        reviewers=1, writers=1, queries=300, behaved=60, install_pairs=250, install_on=100, audit_pairs=150, draws=500,
     )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, Literal
 
 from superalign.adversarial.deeds import DEEDS
@@ -48,8 +47,11 @@ def chosen_kinds(config: StressConfig) -> list[tuple[Side, str]]:
 
 def places(config: StressConfig, sizes: StressSizes) -> list[Place]:
     """Every model of the game, seed by seed."""
+    seeds = {"reviewer": sizes.reviewers, "writer": sizes.writers}
     return [
         Place(side=side, kind=kind, seed=seed, role=role)
-        for seed, (side, kind) in product(range(sizes.seeds), chosen_kinds(config))
+        for seed in range(max(seeds.values()))
+        for side, kind in chosen_kinds(config)
         for role in (ROLES if side == "writer" else ROLES[:2])
+        if seed < seeds[side]
     ]
