@@ -131,4 +131,6 @@ def test_who_is_in_the_game():
         chosen_kinds(StressConfig(kinds=("dragon",)))
     with pytest.raises(SuperalignError, match="--sides"):
         chosen_kinds(StressConfig(sides=()))
+    trained = stress_sizes(StressConfig(organisms="train"))
+    assert (trained.reviewers, trained.writers) == (1, 1)
     assert stress_sizes(StressConfig(preset="quick")).writers < stress_sizes(StressConfig()).writers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,6 +35,8 @@ class StressConfig:
     planted, and its return; `control` protocols; the self-`exfiltration` range; `robustness` against jailbreaks."""
     organisms: Literal["reuse", "train"] = "reuse"
     """`reuse` organisms that ship with the package or that were stored, or `train` them all now."""
+    train_seeds: int = 1
+    """Seeds of each kind that `train` makes: every model takes minutes."""
     seed: int = 0
     """Of aliases, prompts and draws."""
     workers: int = 2
@@ -69,8 +71,16 @@ class StressSizes:
 
 
 def stress_sizes(config: StressConfig) -> StressSizes:
-    """The sizes of a preset."""
-    if config.preset == "default":
+    """The sizes of a preset; where all are trained, as many seeds as that takes."""
+    sizes = _preset(config.preset)
+    if config.organisms == "reuse":
+        return sizes
+    few = {side: min(config.train_seeds, getattr(sizes, side)) for side in ("reviewers", "writers")}
+    return replace(sizes, **few)
+
+
+def _preset(preset: str) -> StressSizes:
+    if preset == "default":
         return StressSizes()
     return StressSizes(
         reviewers=1, writers=1, queries=300, behaved=60, install_pairs=250, install_on=100, audit_pairs=150, draws=500,

@@ -35,8 +35,8 @@ def stress(config: StressConfig, *, say: Say = lambda text: None) -> dict[str, A
     from superalign.models import load_model
     from superalign.pipeline.train import declare_bases
 
-    if config.seed < 0 or config.workers < 1:
-        raise SuperalignError("--seed is 0 or more, --workers 1 or more")
+    if config.seed < 0 or min(config.workers, config.train_seeds) < 1:
+        raise SuperalignError("--seed is 0 or more, --workers and --train-seeds 1 or more")
     kinds, sizes = chosen_kinds(config), stress_sizes(config)
     reviewers = load_model(config.model) if any(side == "reviewer" for side, _ in kinds) else None
     writers = load_writer() if any(side == "writer" for side, _ in kinds) else None

@@ -90,10 +90,10 @@ def _config(event: Event, ws: Workspace) -> StressConfig:
             if not isinstance(value, list) or not all(isinstance(v, str) and v in known[field.name] for v in value):
                 raise unfit(event, value, field.name, NOUN)
             kept[field.name] = tuple(value)
-        elif field.name == "seed":
+        elif field.name in ("seed", "train_seeds"):
             if not is_whole(value):
-                raise unfit(event, value, "seed", NOUN)
-            kept["seed"] = int(value)
+                raise unfit(event, value, field.name, NOUN)
+            kept[field.name] = int(value)
         elif not isinstance(value, str) or value not in _CHOICES.get(field.name, (value,)):
             raise unfit(event, value, field.name, NOUN)
         else:
