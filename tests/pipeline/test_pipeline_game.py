@@ -19,6 +19,7 @@ from superalign.pipeline.game.play import stress
 from superalign.pipeline.game.scored import WRITER_CHECKS
 from superalign.pipeline.game.studies.study import StudyJob
 from superalign.pipeline.recount import recount
+from superalign.pipeline.rerun import rerun
 from superalign.report.stress_page import write_stress
 from superalign.sandbox import Isolation, standing
 from superalign.training.writer import WriterRecipe, honest_rows, tuned_writer
@@ -102,6 +103,12 @@ def test_every_score_follows_again_from_what_was_stored(game):
     found = recount(game["config"].workspace)
     assert not found.findings
     assert found.followed > 50
+
+
+def test_stored_weights_write_the_same_programs_again(game):
+    found = rerun(game["config"].workspace)
+    assert not found.findings
+    assert found.asked == 6
 
 
 def test_a_subject_gets_verdicts_and_too_few_organisms_can_tell_nothing(game):

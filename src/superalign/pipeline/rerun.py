@@ -18,6 +18,7 @@ from superalign.evidence import Event, Finding, SuperalignError, Workspace
 from superalign.pipeline.audited import behaviour_items
 from superalign.pipeline.board_recount import boards_of
 from superalign.pipeline.desk import Desk
+from superalign.pipeline.game.recount import games_of
 from superalign.pipeline.generalize_recount import sweeps_of
 from superalign.pipeline.inside_scores import BELIEF
 from superalign.pipeline.interpret_recount import interpretations_of
@@ -82,8 +83,9 @@ def rerun(
 
 
 def _played(ws: Workspace, say: Callable[[str], None], workers: int) -> Iterator[tuple[Event, str, Iterator[Any]]]:
-    """Leaderboards and sweeps: the event that states each, what it is, and its stages done again."""
+    """Leaderboards, sweeps and the rest: the event that states each, what it is, and its stages done again."""
     from superalign.pipeline.board_rerun import play_boards_again
+    from superalign.pipeline.game.rerun import write_again
     from superalign.pipeline.generalize_rerun import teach_again
     from superalign.pipeline.interpret_rerun import look_again
 
@@ -93,6 +95,8 @@ def _played(ws: Workspace, say: Callable[[str], None], workers: int) -> Iterator
         yield sweep.event, "sweep", teach_again(sweep, ws, say=say, workers=workers)
     for one in interpretations_of(ws)[0]:
         yield one.event, "interpretation", look_again(one, ws, say=say, workers=workers)
+    for game in games_of(ws)[0]:
+        yield game.event, "stress test", write_again(game, ws, say=say, workers=workers)
 
 
 def alike(stored: Any, again: Any) -> tuple[Any, Any]:
