@@ -7,7 +7,6 @@
 """
 
 from superalign.adversarial.monitors.ensemble import diverse, fit_ensemble
-from superalign.adversarial.monitors.judge import judge
 from superalign.adversarial.monitors.ngram import fit_ngram
 from superalign.adversarial.monitors.operating import OperatingReport, cost_curve, operating, printed
 from superalign.adversarial.monitors.probes import Probe, fit_probe, selectivity
@@ -36,7 +35,6 @@ __all__ = [
     "fit_ngram",
     "fit_probe",
     "flag_chance",
-    "judge",
     "operating",
     "printed",
     "roc_points",
