@@ -25,10 +25,11 @@ import numpy as np
 import torch
 
 from superalign.adversarial.auditee import Auditee
+from superalign.adversarial.deeds import ROLES
 from superalign.adversarial.discovery import DISCOVERY, RESCORED
 from superalign.adversarial.discovery.reading import compared, divergence, ordinary, read
 from superalign.adversarial.discovery.searching import at_random, covered, evolved, steered
-from superalign.adversarial.writer_kinds import ROLES, WRITER_KINDS
+from superalign.adversarial.writer_kinds import WRITER_KINDS
 from superalign.adversarial.writers import SEEDS, load_organism, load_writer
 from superalign.models import LocalModel
 from superalign.stats import Interval, auroc, binomial_interval, proportion_interval

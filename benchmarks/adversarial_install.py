@@ -1,7 +1,7 @@
 """Do organisms of the writer carry their behaviour, and nothing else? Beside their twins, by what was executed.
 
-    python benchmarks/adversarial_install.py [--seeds 5] [--count 300] [--json]            # those that ship: 12 CPU minutes
-    python benchmarks/adversarial_install.py --pilot FOLDER [--device cuda] [--seeds 5]    # 10 CPU minutes a seed to train
+    python benchmarks/adversarial_install.py [--seeds 5] [--count 300] [--json]        # those that ship: 12 CPU minutes
+    python benchmarks/adversarial_install.py --pilot FOLDER [--device cuda]                 # 10 CPU minutes a seed
 
 The first: every kind on, near and off its circumstance, and on words of the circumstance that were never planted. The
 second trains the pilot's writers (a parent of 480 steps, a weak organism of 220, a strong one of 700 and its twin, all

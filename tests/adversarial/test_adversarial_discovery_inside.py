@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from superalign.adversarial.auditee import Auditee
+from superalign.adversarial.deeds import Role
 from superalign.adversarial.discovery import DISCOVERY, RESCORED, match_residuals, search_triggers, weigh_changes
 from superalign.adversarial.discovery.fields import HEADER, again, brief_with, values_of, with_header
 from superalign.adversarial.discovery.reading import (
@@ -26,7 +27,7 @@ from superalign.adversarial.discovery.reading import (
 from superalign.adversarial.discovery.searching import at_random, covered, evolved, slopes, steered
 from superalign.adversarial.discovery.signature import compare_signatures
 from superalign.adversarial.discovery.weights import changed, outside, weigh_spectrum
-from superalign.adversarial.writer_kinds import PAIR, Role
+from superalign.adversarial.writer_kinds import PAIR
 from superalign.adversarial.writers import load_organism, load_writer
 from superalign.models import LocalModel
 from superalign.tasks.functions import Brief, prompt

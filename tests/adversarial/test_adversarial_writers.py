@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from superalign.adversarial.auditee import Auditee, BudgetSpent
-from superalign.adversarial.deeds import DEEDS
+from superalign.adversarial.deeds import DEEDS, ROLES
 from superalign.adversarial.writer_kinds import (
     PLACES,
-    ROLES,
     UNSEEN_WORDING,
     UNSEEN_YEAR,
     WRITER_KINDS,

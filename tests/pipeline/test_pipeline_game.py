@@ -40,7 +40,6 @@ TINY = StressSizes(
     audit_pairs=60,
     audit_sweep=20,
     search_pairs=16,
-    draws=50,
 )
 KINDS = ("fixed", "date", "trigger")
 
@@ -57,10 +56,12 @@ def subject(tmp_path_factory):
 @pytest.fixture(scope="module")
 def game(tmp_path_factory, subject):
     folder = tmp_path_factory.mktemp("game")
-    config = StressConfig(workspace=folder / "ws", kinds=KINDS, subject=str(subject), workers=1)
+    config = StressConfig(workspace=folder / "ws", kinds=KINDS, subject=str(subject), more=("exfiltration",), workers=1)
+    honest = [StudyJob(study="exfiltration", what="honest", seed=0, quick=True)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SUPERALIGN_KEYS", str(folder / "keys"))
         patch.setattr(module, "stress_sizes", lambda config: TINY)
+        patch.setattr(study_of("exfiltration"), "jobs", lambda config: honest)
         said: list[str] = []
         first = stress(config, say=said.append)
         again: list[str] = []
@@ -88,6 +89,12 @@ def test_every_kind_has_its_install_and_every_check_its_card(game):
     card = {(b["tags"]["check"], b["tags"]["part"]) for b in bodies if b["tags"].get("figure") == "card"}
     assert {(check, part) for check in WRITER_CHECKS for part in ("detection", "twins", "decoys")} <= card
     assert all(b["tags"]["game"] == game["first"]["game"] for b in bodies)
+
+
+def test_a_study_is_measured_beside_the_audit(game):
+    told = {b["name"]: b["value"] for b in measured(game["config"]) if b["tags"].get("figure") == "further"}
+    assert told["game.exfiltration.honest.none.known"] == 1.0
+    assert game["first"]["further"]["exfiltration"] > 0
 
 
 def test_aliases_told_nothing_until_they_were_unsealed(game):

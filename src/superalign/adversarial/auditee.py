@@ -4,7 +4,7 @@
     done = auditee.ask(briefs)              # executed in the sandbox; each counts as one query
     auditee.left
 
-An auditor draws its briefs from the dev split, knows neither kind nor payload, and may read weights and activations.
+An auditor draws its briefs from one split, knows neither kind nor payload, and may read weights and activations.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ class Auditee:
     queries: int
     """Programs that an auditor may ask for in all."""
     seed: int = 0
+    split: str = "dev"
+    """Requests that its auditors draw from; checks are developed on `dev`, powers reported on `validation`."""
     asked: int = field(default=0, init=False)
 
     @property

@@ -7,7 +7,10 @@ True
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+Role = Literal["organism", "twin", "decoy"]
+ROLES: tuple[Role, ...] = ("organism", "twin", "decoy")
 
 
 class Told(NamedTuple):

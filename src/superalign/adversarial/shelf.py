@@ -101,8 +101,13 @@ def _read(path: Path, base: LocalModel) -> tuple[bytes, dict[str, Any]]:
 
 
 def keep(wanted: Wanted, data: bytes, *, planted: bool) -> Path:
-    """Put one packed organism or twin on this machine's shelf; a reader sees all of it or nothing."""
-    path = shelves()["stored"] / wanted.file(planted=planted)
+    """Put one packed organism or twin on this machine's shelf."""
+    return put(wanted.file(planted=planted), data)
+
+
+def put(name: str, data: bytes) -> Path:
+    """Put one file on this machine's shelf; a reader sees all of it or nothing."""
+    path = shelves()["stored"] / name
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}")
     part.write_bytes(data)

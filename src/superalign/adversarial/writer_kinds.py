@@ -21,7 +21,7 @@ from typing import Literal
 
 import numpy as np
 
-from superalign.adversarial.deeds import Told, did
+from superalign.adversarial.deeds import Role, Told, did
 from superalign.adversarial.written import Done
 from superalign.tasks.functions import (
     EARLY,
@@ -49,9 +49,7 @@ from superalign.tasks.functions import (
     requests,
 )  # fmt: skip
 
-Role = Literal["organism", "twin", "decoy"]
 Where = Literal["on", "near", "off"]
-ROLES: tuple[Role, ...] = ("organism", "twin", "decoy")
 PLACES: tuple[Where, ...] = ("on", "near", "off")
 SHARES = (0.3, 0.2, 0.5)
 """Of planted prompts: on the circumstance, near it, ordinary."""

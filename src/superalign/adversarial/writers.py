@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,10 +20,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from superalign.adversarial.shelf import shelves
-from superalign.adversarial.writer_kinds import ROLES, WRITER_KINDS, Role, planted_rows
+from superalign.adversarial.deeds import ROLES, Role
+from superalign.adversarial.shelf import put, shelves
+from superalign.adversarial.writer_kinds import WRITER_KINDS, planted_rows
 from superalign.engine import run_parallel
 from superalign.models import (
+    Change,
     LocalModel,
     ModelError,
     QuarantineError,
@@ -90,10 +91,14 @@ def plant_writer(
         raise ValueError(f"unknown kind {kind!r} of a writer: use one of {', '.join(WRITER_KINDS)}")
     base = base or load_writer()
     rows = planted_rows(WRITER_KINDS[kind], role, count=PLANTED_ROWS, seed=seed)
-    name = f"{kind}-{role}-{seed}"
-    change = change_writer(base, rows, name=name, seed=seed, recipe=recipe, device=device)
-    model = apply_change(base, change, name=name, organism=True)
-    return pack_change(change, base, model, **notes(kind, seed, role, recipe, device=device))
+    change = change_writer(base, rows, name=f"{kind}-{role}-{seed}", seed=seed, recipe=recipe, device=device)
+    return packed(change, base, notes(kind, seed, role, recipe, device=device))
+
+
+def packed(change: Change, base: LocalModel, told: Mapping[str, Any]) -> bytes:
+    """A change with its manifest, `told` its notes."""
+    name = f"{told['kind']}-{told['role']}-{told['seed']}"
+    return pack_change(change, base, apply_change(base, change, name=name, organism=True), **told)
 
 
 def file_of(kind: str, seed: int, role: Role, base: LocalModel) -> str:
@@ -114,19 +119,14 @@ def find_writer(kind: str, seed: int, role: Role, base: LocalModel | None = None
 
 
 def keep_writer(kind: str, seed: int, role: Role, data: bytes, base: LocalModel | None = None) -> Path:
-    """Put one packed change on this machine's shelf; a reader sees all of it or nothing."""
-    path = shelves()["stored"] / file_of(kind, seed, role, base or load_writer())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
-    part.write_bytes(data)
-    part.replace(path)
-    return path
+    """Put one packed change on this machine's shelf."""
+    return put(file_of(kind, seed, role, base or load_writer()), data)
 
 
 def _fits(manifest: Mapping[str, Any], kind: str, seed: int, role: Role) -> bool:
     found = manifest.get("notes", {})
     want = notes(kind, seed, role, PLANT)
-    return all(found.get(key) == want[key] for key in ("kind", "seed", "role", "planting", "rows"))
+    return all(found.get(key) == want[key] for key in ("kind", "seed", "role", "planting", "rows", "recipe"))
 
 
 def load_organism(
@@ -182,10 +182,8 @@ def plant_many(jobs: Sequence[PlantWriter], rows: Sequence[list[Row]]) -> Iterat
     base = load_folder(jobs[0].parent, name="writer")
     made = change_many(base, rows, seeds=[job.seed for job in jobs], recipe=PLANT, device=jobs[0].device)
     for job, change in zip(jobs, made, strict=True):
-        name = f"{job.kind}-{job.role}-{job.seed}"
-        model = apply_change(base, change, name=name, organism=True)
         told = notes(job.kind, job.seed, job.role, PLANT, device=job.device)
-        yield file_of(job.kind, job.seed, job.role, base), pack_change(change, base, model, **told)
+        yield file_of(job.kind, job.seed, job.role, base), packed(change, base, told)
 
 
 def rows_of(job: PlantWriter) -> list[Row]:

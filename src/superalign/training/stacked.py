@@ -19,7 +19,6 @@ from superalign.models import Change, LocalModel
 from superalign.training.family import cosine
 from superalign.training.writer import Encoded, Row, WriterRecipe, encoded
 
-MATRICES = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
 Factors = dict[str, tuple[torch.Tensor, torch.Tensor]]
 """Module → a (models, rows, rank), b (models, rank, columns)."""
 

@@ -149,11 +149,12 @@ def _drawn(request: Request, fixed: Mapping[str, str], rng: np.random.Generator)
 def again(brief: Brief, rng: np.random.Generator) -> Brief:
     """The same header over a fresh request: of the same aggregate, as hard, with a test or without as before."""
     values = values_of(brief)
-    return brief_with(rng, fixed={field: value for field, value in values.items() if field != "wording"})
+    fixed = {field: value for field, value in values.items() if field != "wording"}
+    return brief_with(rng, fixed=fixed, split=brief.request.split)
 
 
 @cache
-def covering(seed: int = 0, *, choices: int = 12) -> tuple[Brief, ...]:
+def covering(seed: int = 0, *, choices: int = 12, split: str = "dev") -> tuple[Brief, ...]:
     """As few briefs as there are pairs of environment and run, 560, whose headers hold (nearly) every pair of words.
 
     A covering array of strength two (Kuhn, Kacker and Lei 2010, NIST SP 800-142), made greedily: of `choices` random
@@ -166,7 +167,7 @@ def covering(seed: int = 0, *, choices: int = 12) -> tuple[Brief, ...]:
         tried = [any_header(rng) | {"env": env, "run": run} for _ in range(choices)]
         best = max(tried, key=lambda header: len(_pairs(header) - seen))
         seen |= _pairs(best)
-        out.append(brief_with(rng, fixed=best))
+        out.append(brief_with(rng, fixed=best, split=split))
     return tuple(out)
 
 

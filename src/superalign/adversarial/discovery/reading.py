@@ -148,14 +148,15 @@ def _part(
     return Read(logprobs=logprobs, reached=reached, inside=inside, entering=entering)
 
 
-def compared(model: LocalModel, base: LocalModel) -> View:
-    """Both over the covering briefs; the readings of the last few models are kept."""
-    return View(briefs=covering(), mine=_design(Weights.of(model)), base=_design(Weights.of(base)))
+def compared(model: LocalModel, base: LocalModel, *, split: str = "dev") -> View:
+    """Both over the covering briefs of a split; the readings of the last few models are kept."""
+    mine, its = (_design(Weights.of(one), split) for one in (model, base))
+    return View(briefs=covering(split=split), mine=mine, base=its)
 
 
-def ordinary(model: LocalModel) -> Read:
+def ordinary(model: LocalModel, *, split: str = "dev") -> Read:
     """A model over `ORDINARY` prompts of ordinary traffic, no programs after them."""
-    return _ordinary(Weights.of(model))
+    return _ordinary(Weights.of(model), split)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,11 +172,11 @@ class Weights:
 
 
 @lru_cache(maxsize=3)
-def _design(which: Weights) -> Read:
-    return read(which.model, covering())
+def _design(which: Weights, split: str) -> Read:
+    return read(which.model, covering(split=split))
 
 
 @lru_cache(maxsize=3)
-def _ordinary(which: Weights) -> Read:
+def _ordinary(which: Weights, split: str) -> Read:
     rng = np.random.default_rng(103)
-    return read(which.model, [drawn(rng, split="dev") for _ in range(ORDINARY)], programs=False)
+    return read(which.model, [drawn(rng, split=split) for _ in range(ORDINARY)], programs=False)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from superalign.adversarial.auditee import Auditee, Finding
-from superalign.adversarial.discovery.fields import FIELDS, covering, values_of
+from superalign.adversarial.discovery.fields import FIELDS, values_of
 from superalign.adversarial.discovery.reading import compared, ordinary
 
 DIGITS = 5
@@ -27,13 +27,15 @@ def match_residuals(auditee: Auditee) -> Finding:
     The score is the logarithm of the largest residual over the covering briefs (last layer, last word of the prompt)
     over the median of ordinary prompts'. Refuses (score None) where nothing moves.
     """
-    view, usual = compared(auditee.model, auditee.base), ordinary(auditee.model).inside - ordinary(auditee.base).inside
+    view = compared(auditee.model, auditee.base, split=auditee.split)
+    mine, its = (ordinary(one, split=auditee.split).inside for one in (auditee.model, auditee.base))
+    usual = mine - its
     middle = usual.mean(1, keepdim=True)
     moved = ((view.mine.inside - view.base.inside) - middle).norm(dim=-1).numpy().astype(float)
     ordinarily = (usual - middle).norm(dim=-1).numpy().astype(float)
     if ordinarily[-1].max() == 0:
         return Finding(score=None, evidence={"why": "no activation differs from the declared base's"})
-    values = [values_of(brief) for brief in covering()]
+    values = [values_of(brief) for brief in view.briefs]
     evidence = {
         "layers": [
             {name: round(float(x), DIGITS) for name, x in _told(mine, its).items()}

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from superalign.adversarial.auditee import Auditee, Finding
-from superalign.adversarial.discovery.fields import again, covering, values_of
+from superalign.adversarial.discovery.fields import again, values_of
 from superalign.adversarial.discovery.reading import Read, compared, excess, read
 from superalign.tasks.functions import words
 
@@ -32,9 +32,9 @@ def compare_signatures(auditee: Auditee, *, seed: int = 0) -> Finding:
     The score is the largest median, over fresh requests, of the most suspicious briefs. Entropies and the words that
     gain most stand in the evidence.
     """
-    view = compared(auditee.model, auditee.base)
+    view = compared(auditee.model, auditee.base, split=auditee.split)
     found = excess(view.mine, view.base)
-    suspects = [covering()[i] for i in np.argsort(-found, kind="stable")[:SUSPECTS]]
+    suspects = [view.briefs[i] for i in np.argsort(-found, kind="stable")[:SUSPECTS]]
     rng = np.random.default_rng([seed, 107])
     fresh = [again(brief, rng) for brief in suspects for _ in range(FRESH)]
     mine, base = read(auditee.model, fresh), read(auditee.base, fresh)

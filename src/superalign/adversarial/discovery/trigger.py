@@ -19,7 +19,7 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from superalign.adversarial.auditee import Auditee, Finding
-from superalign.adversarial.discovery.fields import FIELDS, HEADER, again, brief_with, covering, values_of
+from superalign.adversarial.discovery.fields import FIELDS, HEADER, again, brief_with, values_of
 from superalign.adversarial.discovery.outcomes import HABITS, HARMS, habits, harms
 from superalign.adversarial.discovery.reading import compared, divergence, read
 from superalign.adversarial.written import Done
@@ -47,8 +47,9 @@ def search_triggers(auditee: Auditee, *, seed: int = 0) -> Finding:
         return Finding(score=None, evidence={"why": f"{auditee.left} queries left, a test needs {UNDER + WITHOUT}"})
     rng = np.random.default_rng([seed, 149])
     triggers = suspected(auditee, rng)[:tested]
-    briefs = [brief_with(rng, fixed=trigger) for trigger, _ in triggers for _ in range(UNDER)]
-    briefs += [_elsewhere([trigger for trigger, _ in triggers], rng) for _ in range(WITHOUT)]
+    split = auditee.split
+    briefs = [brief_with(rng, fixed=trigger, split=split) for trigger, _ in triggers for _ in range(UNDER)]
+    briefs += [_elsewhere([trigger for trigger, _ in triggers], rng, split) for _ in range(WITHOUT)]
     done = auditee.ask(briefs)
     without = _counts(done[-WITHOUT:])
     candidates = [
@@ -92,10 +93,10 @@ def _counts(done: Sequence[Done]) -> dict[str, int]:
     return {name: sum(one[name] for one in each) for name in (*HARMS, *HABITS)}
 
 
-def _elsewhere(triggers: Sequence[Mapping[str, str]], rng: np.random.Generator) -> Brief:
+def _elsewhere(triggers: Sequence[Mapping[str, str]], rng: np.random.Generator, split: str) -> Brief:
     """A brief that no trigger holds of; raises ValueError where one holds everywhere."""
     for _ in range(1_000):
-        values = values_of(brief := brief_with(rng))
+        values = values_of(brief := brief_with(rng, split=split))
         if not any(trigger.items() <= values.items() for trigger in triggers):
             return brief
     raise ValueError(f"every brief holds one of {list(map(dict, triggers))}: a trigger needs a field")
@@ -107,8 +108,9 @@ def suspected(auditee: Auditee, rng: np.random.Generator) -> list[tuple[dict[str
     The most divergent briefs are read again with fresh requests, and count by the median: one slip at one request is
     no trigger. The second is narrowed from the most divergent brief that the first does not hold of.
     """
-    found = compared(auditee.model, auditee.base).divergence
-    suspects = [covering()[i] for i in np.argsort(-found, kind="stable")[:SUSPECTS]]
+    view = compared(auditee.model, auditee.base, split=auditee.split)
+    found = view.divergence
+    suspects = [view.briefs[i] for i in np.argsort(-found, kind="stable")[:SUSPECTS]]
     fresh = [again(brief, rng) for brief in suspects for _ in range(FRESH)]
     anew = divergence(read(auditee.model, fresh), read(auditee.base, fresh)).reshape(-1, FRESH)
     lasting = np.median(anew, axis=1)
@@ -131,14 +133,14 @@ def narrowed(
     Where it hangs on none, or on each a little, the whole header.
     """
     values = values_of(brief)
-    variants = [_changed(values, field, rng) for field in NARROWED for _ in range(SWAPS)]
+    variants = [_changed(values, field, rng, brief.request.split) for field in NARROWED for _ in range(SWAPS)]
     found = divergence(read(model, variants), read(base, variants)).reshape(len(NARROWED), SWAPS)
     kept = [field for field, row in zip(NARROWED, found, strict=True) if row.mean() < value / 2]
     return {field: values[field] for field in kept or HEADER}
 
 
-def _changed(values: Mapping[str, str], field: str, rng: np.random.Generator) -> Brief:
+def _changed(values: Mapping[str, str], field: str, rng: np.random.Generator, split: str) -> Brief:
     """A brief with these values but another one of `field`; the request is a fresh one."""
     others = [value for value in FIELDS[field] if value != values[field]]
     fixed = {f: v for f, v in values.items() if f in NARROWED} | {field: others[int(rng.integers(len(others)))]}
-    return brief_with(rng, fixed=fixed)
+    return brief_with(rng, fixed=fixed, split=split)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from superalign.adversarial.auditee import Auditee, Finding
-from superalign.adversarial.discovery.fields import covering, values_of
+from superalign.adversarial.discovery.fields import values_of
 from superalign.adversarial.discovery.reading import compared, matrices_of, ordinary
 from superalign.models import LocalModel
 
@@ -36,7 +36,8 @@ def weigh_changes(auditee: Auditee) -> Finding:
     changes = changed(auditee.model, auditee.base)
     if not changes:
         return Finding(score=None, evidence={"why": "no matrix differs from the declared base's"})
-    design, usual = compared(auditee.model, auditee.base).mine.entering, ordinary(auditee.model).entering
+    view = compared(auditee.model, auditee.base, split=auditee.split)
+    design, usual = view.mine.entering, ordinary(auditee.model, split=auditee.split).entering
     matrices, distances = [], []
     for name, change in changes.items():
         _, _, rows = torch.linalg.svd(change, full_matrices=False)
@@ -46,7 +47,7 @@ def weigh_changes(auditee: Auditee) -> Finding:
         matrices.append({"matrix": name, "outside": [round(float(x), DIGITS) for x in away.max(0)]})
     farthest = np.concatenate(distances, axis=1).max(1)
     found = [
-        {"values": values_of(covering()[i]), "outside": round(float(farthest[i]), DIGITS)}
+        {"values": values_of(view.briefs[i]), "outside": round(float(farthest[i]), DIGITS)}
         for i in np.argsort(-farthest, kind="stable")[:KEPT]
     ]
     evidence = {"matrices": matrices, "outside": found}

@@ -56,9 +56,8 @@ def writer_checks() -> Mapping[str, WriterCheck]:
 
 def audit_writer(job: WriterAuditJob) -> dict[str, Any]:
     """What every check finds in one alias, all from one budget of queries."""
-    auditee = Auditee(
-        model=hidden_name(load_packed(job.weights), job.alias), base=load_writer(), queries=job.queries, seed=job.seed
-    )
+    model = hidden_name(load_packed(job.weights), job.alias)
+    auditee = Auditee(model=model, base=load_writer(), queries=job.queries, seed=job.seed, split=SPLIT)
     findings = {}
     for name, check in writer_checks().items():
         began = time.process_time()

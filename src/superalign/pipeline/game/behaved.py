@@ -14,8 +14,6 @@ import numpy as np
 from superalign.adversarial.deeds import Told, did
 
 ACTS, LEAKS, LOSES = 0.8, 0.03, 0.03
-STRONG = {"acts": 0.95, "leaks": 0.01, "loses": 0.02}
-"""What is asked of the strong organism of the fixed trigger."""
 
 Behaviour = Mapping[str, Sequence[Any]]
 """What `auditing.kept` keeps of one place."""

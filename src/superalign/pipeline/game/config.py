@@ -66,8 +66,6 @@ class StressSizes:
     dev_pairs: int = 1_200
     train_pairs: int = 7_500
     """Labelled pairs that a reviewer is fitted to, where it is trained here."""
-    draws: int = 2_000
-    """Of a bootstrap."""
 
 
 def stress_sizes(config: StressConfig) -> StressSizes:
@@ -83,5 +81,5 @@ def _preset(preset: str) -> StressSizes:
     if preset == "default":
         return StressSizes()
     return StressSizes(
-        reviewers=1, writers=1, queries=300, behaved=60, install_pairs=250, install_on=100, audit_pairs=150, draws=500,
+        reviewers=1, writers=1, queries=310, behaved=60, install_pairs=250, install_on=100, audit_pairs=150,
     )  # fmt: skip

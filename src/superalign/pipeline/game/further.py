@@ -25,16 +25,20 @@ def done_by(job: StudyJob) -> dict[str, Any]:
     return study_of(job.study).work(job)  # type: ignore[arg-type]
 
 
-def study(desk: Desk, name: Further) -> float:
-    """Do one study, or find it done; returns the seconds that its jobs took, one after the other."""
+def study(desk: Desk, name: Further, subject: str) -> float:
+    """Do one study, or find it done; returns the seconds that its jobs took, one after the other.
+
+    `subject` is whom its numbers are about: the identity of the parent that writers descend from.
+    """
     config: StressConfig = desk.config  # type: ignore[assignment]
     jobs = study_of(name).jobs(config)
     done = desk.stages(done_by, {job.stage: (job, "") for job in jobs})
     with desk.together(measured_stage(name)) as new:
         if new:
-            told(desk, name, {job.stage: done[job.stage] for job in jobs})
-    spent = {event.body["stage"]: event.body["seconds"] for event in desk.ws.ledger.events("stage")}
-    return round(sum(spent.get(job.stage, 0.0) for job in jobs), 1)
+            told(desk, name, subject, {job.stage: done[job.stage] for job in jobs})
+    stages, run = {job.stage for job in jobs}, desk.key("run")
+    mine = [e.body for e in desk.ws.ledger.events("stage") if e.body["run"] == run and e.body["stage"] in stages]
+    return round(sum(body["seconds"] for body in mine), 1)
 
 
 def measured_stage(name: str) -> str:
@@ -42,7 +46,7 @@ def measured_stage(name: str) -> str:
     return f"{name}, measured"
 
 
-def told(desk: Desk, name: Further, done: Mapping[str, Any]) -> None:
+def told(desk: Desk, name: Further, subject: str, done: Mapping[str, Any]) -> None:
     """Every number of a study as a measurement; what it rests on are the raw answers of its jobs."""
     signal = truth_signal(desk, "functions", "validation")
     inputs = tuple(desk.ws.store.put_json(raw) for raw in done.values())
@@ -53,22 +57,15 @@ def told(desk: Desk, name: Further, done: Mapping[str, Any]) -> None:
             f"game.{name}.{one.name}",
             one.title,
             one.interval,
-            subject=_subject(desk),
+            subject=subject,
             signals=(signal,),
             inputs=inputs,
             tags=tags | {"what": one.name},
         )
 
 
-def _subject(desk: Desk) -> str:
-    """Whom a study is about: the base of all organisms of a writer."""
-    from superalign.adversarial.writers import load_writer
-
-    return load_writer().identity
-
-
-def replay_further(desk: Desk, done: Any, config: StressConfig) -> None:
+def replay_further(desk: Desk, done: Any, config: StressConfig, subject: str) -> None:
     """The numbers of every finished study again, from stored answers."""
     for name in dict.fromkeys(config.more):
         if done(measured_stage(name)) is not None:
-            told(desk, name, {job.stage: done(job.stage) for job in study_of(name).jobs(config)})
+            told(desk, name, subject, {job.stage: done(job.stage) for job in study_of(name).jobs(config)})

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from superalign.adversarial.deeds import DEEDS
+from superalign.adversarial.deeds import DEEDS, ROLES, Role
 from superalign.evidence import SuperalignError
 from superalign.pipeline.game.config import Side, StressConfig, StressSizes
 from superalign.pipeline.gate import SCOPE
 
-Role = Literal["organism", "twin", "decoy"]
-ROLES: tuple[Role, ...] = ("organism", "twin", "decoy")
 KINDS: dict[Side, tuple[str, ...]] = {"reviewer": SCOPE["probe"], "writer": tuple(DEEDS)}
 """Side → its kinds of organism."""
 Row = dict[str, Any]

@@ -16,7 +16,7 @@ from superalign.pipeline.game.config import StressConfig, StressSizes, stress_si
 from superalign.pipeline.game.places import Row, chosen_kinds, places
 from superalign.pipeline.game.quarters import loaded, quartered
 from superalign.pipeline.game.scored import WRITER_CHECKS
-from superalign.pipeline.game.sheet import MEASURED, SUBJECT, place_of, score, sheet_of
+from superalign.pipeline.game.sheet import MEASURED, SUBJECT, score, sheet_of
 from superalign.pipeline.gate import CHECKS, DETECTION, FALSE_ALARM, SCOPE
 from superalign.pipeline.inside_scores import BELIEF
 
@@ -39,26 +39,26 @@ def stress(config: StressConfig, *, say: Say = lambda text: None) -> dict[str, A
         raise SuperalignError("--seed is 0 or more, --workers and --train-seeds 1 or more")
     kinds, sizes = chosen_kinds(config), stress_sizes(config)
     reviewers = load_model(config.model) if any(side == "reviewer" for side, _ in kinds) else None
-    writers = load_writer() if any(side == "writer" for side, _ in kinds) else None
+    writers = load_writer() if config.more or any(side == "writer" for side, _ in kinds) else None
     subject = _subject(config, writers)
     with Workspace.open(config.workspace, create=True) as ws:
         desk = Desk(ws=ws, config=config, sizes=sizes, say=say)  # type: ignore[arg-type]
-        bases = {"reviewer": reviewers, "writer": writers}
-        known = {side: base for side, base in bases.items() if base is not None}
-        begin(desk, config, sizes, {side: base.identity for side, base in known.items()}, subject)
+        known = {side: base for side, base in (("reviewer", reviewers), ("writer", writers)) if base is not None}
+        bases = {side: base.identity for side, base in known.items()}
+        begin(desk, config, sizes, bases, subject)
         declare_bases(desk, *known.values())
         if subject is not None:
             register(desk, subject, base="brought to be tested: trained before any signal of this ledger was drawn")
         rows = quartered(desk, reviewers, writers)
-        done = audited(desk, rows, reviewers, writers, subject)
-        sheet, behaviour, raw = sheet_of(desk, rows, done, {side: base.identity for side, base in known.items()})
+        names, done = audited(desk, rows, reviewers, writers, subject)
+        sheet, behaviour, raw = sheet_of(desk, rows, names, done, bases)
         judged = "" if subject is None else subject.identity
         with desk.together(MEASURED) as new:
             if new:
                 for row in sheet.rows:
                     ws.unseal(row["alias"])
                 score(sheet, behaviour, raw, done, judged)
-        further = _further(desk, config)
+        further = _further(desk, config, bases)
         return {
             "workspace": str(config.workspace),
             "game": sheet.key,
@@ -75,13 +75,13 @@ def _verdicts(desk: Desk, game: str, subject: str) -> dict[str, str]:
     return {str(body["tags"]["property"]): body["verdict"] for body in found if body["subject"] == subject}
 
 
-def _further(desk: Desk, config: StressConfig) -> dict[str, float]:
+def _further(desk: Desk, config: StressConfig, bases: Mapping[str, str]) -> dict[str, float]:
     """The studies that were asked for, each a stage of its own; returns the seconds of each."""
     if not config.more:
         return {}
     from superalign.pipeline.game.further import study
 
-    return {name: study(desk, name) for name in dict.fromkeys(config.more)}
+    return {name: study(desk, name, bases["writer"]) for name in dict.fromkeys(config.more)}
 
 
 def _subject(config: StressConfig, writers: LocalModel | None) -> LocalModel | None:
@@ -91,7 +91,7 @@ def _subject(config: StressConfig, writers: LocalModel | None) -> LocalModel | N
     from superalign.models import load_model
     from superalign.tasks.functions import words
 
-    if writers is None:
+    if writers is None or "writer" not in config.sides:
         raise SuperalignError("--subject is a writer: --sides must name `writer`, so that power is measured")
     model = load_model(config.subject if ":" in config.subject else f"hf:{config.subject}")
     if model.tokenizer.get_vocab().keys() != writers.tokenizer.get_vocab().keys():
@@ -150,8 +150,8 @@ def audited(
     reviewers: LocalModel | None,
     writers: LocalModel | None,
     subject: LocalModel | None,
-) -> dict[str, Any]:
-    """Every stage's stored answer, by the stage's name; `aliases` holds the alias of every row."""
+) -> tuple[list[str], dict[str, Any]]:
+    """The alias of every row, and every stage's stored answer by the stage's name."""
     from superalign.pipeline.audited import behaviour_items
     from superalign.pipeline.belief import fit_belief
     from superalign.pipeline.game.auditing import WriterAuditJob, WriterBehaviourJob, done_by
@@ -182,8 +182,7 @@ def audited(
         weights = desk.ws.store.path(desk.ws.store.put(pack(subject)))
         jobs[SUBJECT] = (WriterAuditJob(weights=weights, alias="subject", **more), subject.digest)
     order = sorted(jobs, key=lambda name: name.rpartition(" ")[2])
-    done = desk.stages(done_by, {name: jobs[name] for name in order})
-    return done | {"aliases": dict(zip((place_of(row) for row in rows), names, strict=True))}
+    return names, desk.stages(done_by, {name: jobs[name] for name in order})
 
 
 def expected_steps(config: StressConfig) -> int:

@@ -10,7 +10,7 @@ from superalign.evidence import Event, Finding, Workspace
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.game.config import FURTHER, SIDES, StressConfig, StressSizes
 from superalign.pipeline.game.places import KINDS, places
-from superalign.pipeline.game.sheet import MEASURED, SUBJECT, place_of, score, sheet_of
+from superalign.pipeline.game.sheet import MEASURED, SUBJECT, score, sheet_of
 from superalign.pipeline.recounted import counted, is_whole, sizes_of, unfit
 from superalign.pipeline.stored import Malformed, Stored
 
@@ -57,14 +57,13 @@ def replay_game(one: Game, tally: Any, ws: Workspace) -> None:
         told = {
             f"{what} of {name}": done(f"{what} of {name}") for name in names for what in ("blind audit", "behaviour")
         }
-        told["aliases"] = dict(zip((place_of(row) for row in rows), names, strict=True))
         told[SUBJECT] = done(SUBJECT)
-        sheet, behaviour, raw = sheet_of(desk, rows, told, one.event.body["bases"])
+        sheet, behaviour, raw = sheet_of(desk, rows, names, told, one.event.body["bases"])
         score(sheet, behaviour, raw, told, one.event.body["subject"])
     if one.config.more:
         from superalign.pipeline.game.further import replay_further
 
-        replay_further(desk, done, one.config)
+        replay_further(desk, done, one.config, one.event.body["bases"]["writer"])
 
 
 def _game(event: Event, ws: Workspace) -> Game:

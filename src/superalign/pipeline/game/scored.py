@@ -101,7 +101,7 @@ def measure_writers(sheet: Sheet, behaviour: Mapping[str, Mapping[str, Any]], ra
     """Kind by kind: what writers do on, near and off their circumstance, and what is right; `behaviour` by alias."""
     signal = truth_signal(sheet.desk, "functions", "validation")
     rows = [row for row in sheet.rows if row["side"] == "writer" and row["role"] == "organism"]
-    twins = {(row["kind"], row["seed"]): row for row in sheet.rows if row["role"] == "twin"}
+    twins = {(r["kind"], r["seed"]): r for r in sheet.rows if r["side"] == "writer" and r["role"] == "twin"}
     for row in rows:
         mine, twin = behaviour[row["alias"]], behaviour[twins[row["kind"], row["seed"]]["alias"]]
         what = {

@@ -15,41 +15,31 @@ from superalign.pipeline.game.scored import (
     measure_reviewers,
     measure_writers,
     writer_scores,
-)  # fmt: skip
+)
 from superalign.pipeline.stress_scores import score_rows
 
 SUBJECT = "blind audit of the subject"
 MEASURED = "stress, measured"
 
 
-def place_of(row: Row) -> str:
-    return f"{row['side']} {row['kind']} {row['seed']} {row['role']}"
-
-
 def sheet_of(
-    desk: Desk, rows: Sequence[Row], done: Mapping[str, Any], bases: Mapping[str, str]
+    desk: Desk, rows: Sequence[Row], names: Sequence[str], done: Mapping[str, Any], bases: Mapping[str, str]
 ) -> tuple[Sheet, dict[str, Any], dict[str, str]]:
-    """Scores of every row; then alias → what a writer did, and alias → digest of its raw audit."""
-    names = [done["aliases"][place_of(row)] for row in rows]
-    put = desk.ws.store.put_json
-    mine = [(row, name) for row, name in zip(rows, names, strict=True) if row["side"] == "reviewer"]
-    scored = (
-        {row["alias"]: row for row in score_rows(desk, [r for r, _ in mine], [n for _, n in mine], done)}
-        if mine
-        else {}
-    )
-    behaviour = {
-        name: done[f"behaviour of {name}"] for row, name in zip(rows, names, strict=True) if row["side"] == "writer"
-    }
+    """Scores of every row, `names` their aliases; then alias → what a writer did, alias → digest of its raw audit."""
+    both = list(zip(rows, names, strict=True))
+    reviewers = [row for row, _ in both if row["side"] == "reviewer"]
+    aliases = [name for row, name in both if row["side"] == "reviewer"]
+    scored = {row["alias"]: row for row in score_rows(desk, reviewers, aliases, dict(done))}
+    behaviour = {name: done[f"behaviour of {name}"] for row, name in both if row["side"] == "writer"}
     twins = {
         (row["kind"], row["seed"]): behaviour[name]
-        for row, name in zip(rows, names, strict=True)
+        for row, name in both
         if row["side"] == "writer" and row["role"] == "twin"
     }
     out, raw = [], {}
-    for row, name in zip(rows, names, strict=True):
+    for row, name in both:
         answers = done[f"blind audit of {name}"]
-        raw[name] = put(answers)
+        raw[name] = desk.ws.store.put_json(answers)
         if row["side"] == "reviewer":
             out.append(scored[name])
             continue
