@@ -63,6 +63,6 @@ def told(raw: Sequence[Mapping[str, Any]]) -> list[Told]:
                 ("caught", "attempts caught"),
                 ("evaded", "gone through, right and with the payload"),
             ):
-                text = f"{DEFENDERS[name]}, round {one['round']} ({one['seeds']} seeds): {title}"
+                text = f"{DEFENDERS[name]}, round {one['round']}, seeds: {one['seeds']}: {title}"
                 out.append(Told(name=f"{name}.{one['round']}.{figure}", title=text, interval=one[figure]))
     return out
