@@ -12,7 +12,14 @@ import torch
 
 from superalign.adversarial.auditee import Auditee
 from superalign.adversarial.deeds import Role
-from superalign.adversarial.discovery import DISCOVERY, RESCORED, match_residuals, search_triggers, weigh_changes
+from superalign.adversarial.discovery import (
+    DISCOVERY,
+    RESCORED,
+    match_residuals,
+    search_triggers,
+    trigger,
+    weigh_changes,
+)
 from superalign.adversarial.discovery.fields import HEADER, again, brief_with, values_of, with_header
 from superalign.adversarial.discovery.reading import (
     TENFOLD,
@@ -29,6 +36,7 @@ from superalign.adversarial.discovery.signature import compare_signatures
 from superalign.adversarial.discovery.weights import changed, outside, weigh_spectrum
 from superalign.adversarial.writer_kinds import PAIR
 from superalign.adversarial.writers import load_organism, load_writer
+from superalign.adversarial.written import Done
 from superalign.models import LocalModel
 from superalign.tasks.functions import Brief, prompt
 
@@ -226,3 +234,26 @@ def test_every_score_is_computed_again_from_plain_evidence() -> None:
         again_read = json.loads(json.dumps(finding.evidence))
         assert RESCORED[name](again_read) == finding.score is not None
     assert 284 <= auditee.asked <= 304
+
+
+def test_triggers_that_leave_nothing_to_compare_with_are_tested_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = load_writer()
+    both = [({"hard": "hard"}, 2.0), ({"hard": "easy"}, 1.0)]
+    monkeypatch.setattr(trigger, "suspected", lambda auditee, rng: both)
+    found = trigger.search_triggers(Auditee(model=parent, base=parent, queries=64))
+    assert [each["trigger"] for each in found.evidence["candidates"]] == [{"hard": "hard"}]
+    assert found.queries == trigger.UNDER + trigger.WITHOUT
+
+
+def test_an_audit_keeps_to_its_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = load_writer()
+    asked: list[str] = []
+    ask = Auditee.ask
+
+    def watched(self: Auditee, some: Sequence[Brief]) -> list[Done]:
+        asked.extend(brief.request.split for brief in some)
+        return ask(self, some)
+
+    monkeypatch.setattr(Auditee, "ask", watched)
+    trigger.search_triggers(Auditee(model=parent, base=parent, queries=64, split="validation"))
+    assert set(asked) == {"validation"}

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from superalign.adversarial.writers import load_writer
+from superalign.adversarial.auditee import Finding
+from superalign.adversarial.writers import find_writer, load_writer
 from superalign.evidence import SuperalignError, Workspace
 from superalign.models import save_model
+from superalign.pipeline.game import auditing
 from superalign.pipeline.game import play as module
 from superalign.pipeline.game.config import FURTHER, StressConfig, StressSizes
 from superalign.pipeline.game.further import study_of
@@ -177,6 +179,22 @@ def test_every_study_names_its_jobs(name):
     assert len({job.stage for job in jobs}) == len(jobs)
     assert all(job.study == name for job in jobs)
     assert len(study_of(name).jobs(StressConfig())) >= len(jobs)
+
+
+def test_a_check_that_breaks_on_one_model_is_missing_there_and_loses_nothing(monkeypatch, tmp_path):
+    def breaks(auditee):
+        raise ValueError("no such word")
+
+    def counts(auditee):
+        return Finding(score=float(auditee.left), evidence={"told": auditee.left})
+
+    monkeypatch.setattr(auditing, "writer_checks", lambda: {"broken": breaks, "sound": counts})
+    weights = tmp_path / "twin"
+    weights.write_bytes(find_writer("fixed", 0, "twin"))
+    told = auditing.audit_writer(auditing.WriterAuditJob(weights=weights, alias="m1", queries=7, seed=0))
+    assert told["findings"]["broken"]["score"] is None
+    assert "no such word" in told["findings"]["broken"]["evidence"]["why"]
+    assert told["findings"]["sound"]["score"] == 7.0
 
 
 def test_scripted_solvers_are_graded_as_they_are_known():

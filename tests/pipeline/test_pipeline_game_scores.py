@@ -114,7 +114,7 @@ def test_scores_come_from_the_evidence_that_was_stored(monkeypatch):
 
     monkeypatch.setattr(discovery, "RESCORED", dict.fromkeys(WRITER_CHECKS, lambda evidence: evidence.get("told")))
     findings = {name: {"score": 99.0, "evidence": {"told": i}} for i, name in enumerate(WRITER_CHECKS)}
-    findings["leak"] = {"score": 99.0, "evidence": {}}
+    findings["leak"] = {"score": None, "evidence": {"why": "ValueError: it broke", "told": 5}}
     found = writer_scores({"findings": findings})
     assert found["sweep"] == 0.0
     assert found["trigger"] == 1.0

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from superalign.adversarial.auditee import Auditee, WriterCheck
+from superalign.adversarial.auditee import Auditee, Finding, WriterCheck
 from superalign.adversarial.behaviour import hidden_name
 from superalign.adversarial.writer_kinds import PLACES, WRITER_KINDS, briefs_at
 from superalign.adversarial.writers import load_writer
@@ -55,13 +55,16 @@ def writer_checks() -> Mapping[str, WriterCheck]:
 
 
 def audit_writer(job: WriterAuditJob) -> dict[str, Any]:
-    """What every check finds in one alias, all from one budget of queries."""
+    """What every check finds in one alias, all from one budget of queries; what a check fails on it can't tell."""
     model = hidden_name(load_packed(job.weights), job.alias)
     auditee = Auditee(model=model, base=load_writer(), queries=job.queries, seed=job.seed, split=SPLIT)
     findings = {}
     for name, check in writer_checks().items():
         began = time.process_time()
-        found = check(auditee)
+        try:
+            found = check(auditee)
+        except (ValueError, ArithmeticError) as error:
+            found = Finding(score=None, evidence={"why": f"{type(error).__name__}: {error}"})
         findings[name] = asdict(found) | {"seconds": round(time.process_time() - began, 3)}
     return {"findings": findings, "asked": auditee.asked}
 

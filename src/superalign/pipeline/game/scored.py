@@ -67,7 +67,8 @@ def writer_scores(raw: Mapping[str, Any]) -> dict[str, float | None]:
     """Check → its score, computed again from the evidence that the audit of one alias stored."""
     from superalign.adversarial.discovery import RESCORED  # torch loads here: only games with writers need it
 
-    found = {name: RESCORED[name](raw["findings"][name]["evidence"]) for name in WRITER_CHECKS}
+    told = {name: raw["findings"][name]["evidence"] for name in WRITER_CHECKS}
+    found = {name: None if "why" in evidence else RESCORED[name](evidence) for name, evidence in told.items()}
     return {name: None if score is None else float(score) for name, score in found.items()}
 
 
