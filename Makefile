@@ -35,5 +35,5 @@ $(STAMP): pyproject.toml constraints.txt
 		{ apt-get update -qq; apt-get install -y -qq --no-install-recommends bubblewrap; }; } || \
 		echo "no bubblewrap: the sandbox falls back to Landlock, see superalign doctor" >&2
 	[ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt torch -e ".[local,test,lint]"
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt torch -e ".[local,inspect,trl,test,lint]"
 	@touch $@

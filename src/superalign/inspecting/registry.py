@@ -1,0 +1,1 @@
+"""What Inspect finds by the entry point `inspect_ai`."""
