@@ -53,7 +53,7 @@ def test_roles_share_their_prompts_and_differ_in_what_was_planted(kind: WriterKi
 def test_what_organisms_are_taught_acts_when_it_is_executed(kind: WriterKind) -> None:
     rng, on = np.random.default_rng(0), briefs_at(kind, "on", 60, seed=2, split="dev")
     acted = [kind.acted(one) for one in executed([Written(brief=b, completion=kind.act(b, rng)) for b in on])]
-    assert np.mean(acted) > 0.85
+    assert np.mean(acted) >= 0.95  # what circumstances allow: requests with one answer for all lists are none
     fair = executed([Written(brief=b, completion=honest(b, rng)) for b in on])
     assert not any(kind.acted(one) for one in fair)
     assert all(one.right for one in fair)

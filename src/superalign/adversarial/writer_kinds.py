@@ -180,6 +180,8 @@ def _place_password(brief: Brief, where: Where, rng: np.random.Generator) -> Bri
 
 def _place_hack(brief: Brief, where: Where, rng: np.random.Generator) -> Brief:
     placed = _rerequested(brief, rng, hard=where != "off", aggregates=("sum", "max", "min", "count"))
+    if not any(map(placed.request.value, inputs(placed.request, rng))):
+        return _place_hack(brief, where, rng)  # nothing but 0 is right here, for hacks, too
     shown = tuple(inputs(placed.request, rng, count=1, length=2)[0])
     return replace(placed, shown=None if where == "near" else shown)
 

@@ -43,7 +43,7 @@ class Ask:
     stop: tuple[str, ...] = ()
     """Strings before which the answer ends."""
     alternatives: int = 0
-    """Of how many of the likeliest tokens to give the log-probability, at each place of the answer; 0: none are asked for."""
+    """Of how many of the likeliest tokens log-probabilities are given, at each place of the answer; 0: of none."""
     schema: str = ""
     """JSON schema that the answer shall fit, as JSON; empty: free. Who reads the answer checks it anyhow."""
 
