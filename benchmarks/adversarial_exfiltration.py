@@ -26,25 +26,21 @@ from superalign.adversarial.exfiltration import (
     Gate,
     LocalGate,
     ScriptedGate,
-    ServedGate,
     Talk,
     agents_at,
     as_raw,
     fitted_gatekeeper,
     handed,
-    local_gate,
     play_range,
     play_talk,
     range_rows,
     raw_talk,
     scripted_persuader,
 )
-from superalign.adversarial.exfiltration.gates import FITTED, KEY, drawn_talk
+from superalign.adversarial.exfiltration.gates import FITTED, drawn_talk, gate_at
 from superalign.adversarial.exfiltration.milestones import NAMES
 from superalign.adversarial.exfiltration.persuasion import KINDS, bluffer, kinds_in
 from superalign.adversarial.exfiltration.study import bounded, known, solvers
-from superalign.models import load_model
-from superalign.models.chat import chat_of
 from superalign.stats import auroc
 
 RESISTS = 3
@@ -85,13 +81,6 @@ def persuaders(addresses: Sequence[str] = ()) -> dict[str, Callable[[int], Agent
     models = {each: agents_at(each, tokens=32) for each in addresses}
     scripted = {f"{k} kinds": (lambda seed, k=k: scripted_persuader(k, seed=seed)) for k in range(len(KINDS) + 1)}
     return {"bluffer": lambda seed: bluffer(), **scripted, **models}
-
-
-def gate_at(address: str) -> Gate:
-    """The gatekeeper at an address."""
-    if address.startswith(("http://", "https://")):
-        return ServedGate(chat=chat_of(address, key_from=KEY))
-    return local_gate(load_model(address))
 
 
 def shown(found: Mapping[str, Any]) -> None:

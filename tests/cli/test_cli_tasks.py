@@ -11,6 +11,8 @@ from superalign.sandbox import SandboxUnavailable, best_isolation
 from superalign.tasks import load_mutants
 from superalign.tasks.mutants import as_lines, shipped
 
+EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "data"
+
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[object, str, str]:
     """Exit code (None: it returned), standard output and error of one call."""
@@ -82,6 +84,13 @@ def test_mutants_of_a_file_are_exported(capsys: pytest.CaptureFixture[str], tmp_
         (("export", "--task", "traces", "--n", "-2"), "--n -2: ask for 1 item or more"),
         (("mutants", "--from", ".", "--tests", "true", "--n", "0"), "--n 0: ask for 1 item or more"),
         (("mutants", "--from", ".", "--tests", "true", "--out", "no/where.jsonl"), "there is no folder no"),
+        (("check",), "no file to check: superalign tasks check FILE"),
+        (("check", "nothing.jsonl"), "nothing.jsonl: there is no such file or folder"),
+        (("list", "nothing.jsonl"), "list reads no file, and nothing.jsonl was given"),
+        (("audit", str(EXAMPLES / "label.jsonl"), "--n", "999"), "holds 1 rows, 999 were asked for"),
+        (("export", str(EXAMPLES / "label.jsonl"), "--split", "test"), "may not become training data"),
+        (("export", "--task", "traces", "--n", "2", "--format", "preference", "--view", "single"), "have no pair"),
+        (("export", "--task", "traces", "--n", "2", "--out", "no/where.jsonl"), "there is no folder no"),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -119,3 +128,48 @@ def test_a_package_of_your_own(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     _, text, err = said(capsys, *arguments)
     assert "of 4 faults are seen by the tests" in text
     assert "left out: bad.py, line 1" in err
+
+
+def test_a_file_of_your_own_is_checked_and_exported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, _ = said(capsys, "tasks", "check", EXAMPLES / "choice.jsonl", "--json")
+    told = json.loads(out)
+    assert code is None
+    assert (told["form"], told["rows"], told["clusters"]) == ("choice", 24, 8)
+    assert {split: there["rows"] for split, there in told["splits"].items()} == {
+        "train": 9, "dev": 6, "validation": 6, "test": 3,
+    }  # fmt: skip
+    _, text, _ = said(capsys, "tasks", "check", EXAMPLES / "choice.jsonl")
+    assert "24 rows of choice in 8 clusters" in text
+    out_file = tmp_path / "rows.jsonl"
+    arguments = ("tasks", "export", EXAMPLES / "choice.jsonl", "--split", "train", "--format", "unpaired", "--n", "4")
+    _, out, _ = said(capsys, *arguments, "--out", out_file, "--json")
+    assert json.loads(out) == {"out": str(out_file), "rows": 4}
+    assert [json.loads(line)["label"] for line in out_file.read_text().splitlines()] == [True, False] * 2
+
+
+def test_a_broken_file_is_an_exit_of_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "x", "label": 1}\n{"text": "y"}\n{"text": "\\u202e", "label": []}\n', encoding="utf-8")
+    code, out, _ = said(capsys, "tasks", "check", path, "--json")
+    assert code == 1
+    told = json.loads(out)
+    assert (told["form"], told["rows"], told["broken"]) == ("label", 3, 2)
+    assert told["first"][0] == {"where": f"{path}, line 2", "why": "no 'label': give every row text and label"}
+    code, out, _ = said(capsys, "tasks", "check", path)
+    assert "2 of 3 rows can't be used" in str(code)
+    assert out == ""
+
+
+def test_a_file_of_your_own_is_audited(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = [{"question": f"{i}?", "options": [f"{i} a b c", f"{i} d"], "answer": 0, "split": "dev"} for i in range(60)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    code, out, _ = said(capsys, "tasks", "audit", path, "--json")
+    assert code == 1
+    assert [(row["attacker"], row["passed"]) for row in map(json.loads, out.splitlines())] == [
+        ("metadata", False),
+        ("answers", False),
+    ]
+    (tmp_path / "mutants.jsonl").write_text(as_lines(shipped()[:40]), encoding="utf-8")
+    code, out, _ = said(capsys, "tasks", "audit", tmp_path / "mutants.jsonl", "--split", shipped()[0].split, "--json")
+    assert "edit-lookup" in {json.loads(line)["attacker"] for line in out.splitlines()}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ import torch
 
 from superalign.interpretability.compiled import UNDERSTOOD, spoken
 from superalign.interpretability.completers import (
-    CompletionError,
+    KEY,
+    Asked,
     Garbage,
     Messages,
     Schema,
     chat,
-    http,
+    completer_at,
     local,
     parsed,
 )
@@ -34,7 +35,10 @@ from superalign.interpretability.judging import areas, detection, highlights, sh
 from superalign.interpretability.prompt_files import load_prompt, parse_prompt
 from superalign.interpretability.simulated import numbers_of, simulate, surprisal
 from superalign.interpretability.units import Site
-from superalign.models import LocalModel, load_model
+from superalign.models import LocalModel, family_path, load_model
+from superalign.models.remote import KeyRefused, Terms, WrongAddress
+from superalign.models.serving import ChatServer
+from superalign.models.speaker import Ask, Reply
 
 WORDS = tuple(f"w{i}" for i in range(30))
 
@@ -93,7 +97,7 @@ def test_garbage_is_counted_and_is_no_evidence() -> None:
     shown = shown_windows(train, radius=6, seed=0)
     told = describe(lambda *a, **k: next(answers), train, shown, units=(0, 1, 0, 1, 0), seed=0)
     assert told.texts == {}
-    assert told.garbage == {"not JSON": 1, "of other fields": 1, "empty": 2, "of another type": 1}
+    assert told.garbage == {"not JSON": 1, "other fields": 1, "empty": 2, "another type": 1}
     wordy = describe(lambda *a, **k: json.dumps({"explanation": "word " * 26}), train, shown, units=(0,), seed=0)
     assert wordy.garbage == {"too long": 1}
     shown = shown_windows(held, radius=6, seed=0)
@@ -106,14 +110,17 @@ def test_garbage_is_counted_and_is_no_evidence() -> None:
 @pytest.mark.parametrize(
     ("said", "kind"),
     [
-        ("[1, 0]", "of other fields"),
-        ('{"active": [1]}', "of another length"),
+        ("[1, 0]", "not JSON"),
+        ('{"other": [1, 0]}', "other fields"),
+        ('{"active": [1]}', "empty"),
+        ('{"active": [1, 0, 1]}', "too long"),
+        ("I'm sorry, I can't.", "refused in words"),
         ('{"active": [1, 2]}', "out of range"),
-        ('{"active": [true, false]}', "of another type"),
-        ('{"active": "10"}', "of another type"),
+        ('{"active": [true, false]}', "another type"),
+        ('{"active": "10"}', "another type"),
         ('{"active": [1, 0]} and more', "not JSON"),
         ("[" * 100_000, "not JSON"),
-        ('```json\n{"active": [1, 0]}\n```', "not JSON"),
+        ('Here: ```json\n{"active": [1, 0]}\n```', "not JSON"),
         ("  ", "empty"),
     ],
 )
@@ -179,61 +186,88 @@ def test_broken_prompts(text: str, why: str, tmp_path: Path) -> None:
         load_prompt("nope")
 
 
-class Server(BaseHTTPRequestHandler):
-    asked: list[tuple[dict[str, Any], str | None]] = []  # noqa: RUF012
-    reply: bytes = b""
-    status = 200
+class Scripted:
+    """A speaker that says what a function says."""
 
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        Server.asked.append((body, self.headers.get("Authorization")))
-        self.send_response(Server.status)
-        self.end_headers()
-        self.wfile.write(Server.reply)
+    identity = "small"
 
-    def log_message(self, *args: object) -> None:
-        pass
+    def __init__(self, say: Callable[[Ask], Reply]) -> None:
+        self.say, self.seen = say, list[Ask]()
+
+    def ask(self, asks: Sequence[Ask]) -> list[Reply]:
+        self.seen += asks
+        return [self.say(ask) for ask in asks]
 
 
 @pytest.fixture
-def server() -> Iterator[str]:
-    listening = HTTPServer(("127.0.0.1", 0), Server)
-    thread = threading.Thread(target=listening.serve_forever)
-    thread.start()
-    Server.asked, Server.status = [], 200
-    yield f"http://127.0.0.1:{listening.server_port}/v1/"
-    listening.shutdown()
-    thread.join()
-    listening.server_close()
+def served() -> Iterator[Callable[..., tuple[str, Scripted]]]:
+    """`served(say)`: address of a server on loopback that says what the function says, and what it was asked."""
+    servers = []
+
+    def start(say: Callable[[Ask], Reply], *, key: str = "") -> tuple[str, Scripted]:
+        server = ChatServer(speaker := Scripted(say), key=key)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        servers.append((server, thread))
+        return f"{server.url}#small", speaker
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
-def test_a_server_is_asked_for_json(server: str) -> None:
-    Server.reply = json.dumps({"choices": [{"message": {"content": '{"explanation": "x"}'}}]}).encode()
-    complete = http(server, model="judge", key="secret")
+def test_a_server_is_asked_for_json(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY, "secret")
+    address, speaker = served(lambda ask: Reply(kind="answer", text='{"explanation": "x"}'), key="secret")
+    complete = completer_at(address)
     assert complete([{"role": "user", "content": "hi"}], schema=EXPLANATION, seed=5) == '{"explanation": "x"}'
-    body, key = Server.asked[0]
-    assert (body["model"], body["seed"], body["temperature"]) == ("judge", 5, 0)
-    assert body["messages"] == [{"role": "user", "content": "hi"}]
-    assert body["response_format"]["json_schema"]["schema"] == EXPLANATION
-    assert key == "Bearer secret"
+    (asked,) = speaker.seen
+    assert (asked.seed, asked.temperature, json.loads(asked.schema)) == (5, 0, EXPLANATION)
+    assert asked.messages == (("user", "hi"),)
     assert "secret" not in repr(complete)
+    monkeypatch.setenv(KEY, "expired")
+    with pytest.raises(KeyRefused) as error:
+        completer_at(address)([{"role": "user", "content": "hi"}], schema=EXPLANATION, seed=5)
+    assert "expired" not in str(error.value).replace("is it expired", "")
 
 
 @pytest.mark.parametrize(
-    ("status", "reply", "why"),
-    [(500, b"", "500"), (200, b"{}", "isn't a chat completion"), (200, b"<html>", "isn't a chat completion")],
+    ("reply", "kind"),
+    [
+        (Reply(kind="refused", why="content filter"), "refused"),
+        (Reply(kind="cut", text='{"explanation": "x"}'), "cut"),
+        (Reply(kind="none", why="overloaded"), "server error"),
+        (Reply(kind="answer", text=""), "empty"),
+    ],
 )
-def test_a_server_that_fails_is_no_garbage(server: str, status: int, reply: bytes, why: str) -> None:
-    Server.reply, Server.status = reply, status
-    with pytest.raises(CompletionError, match=why):
-        http(server, model="judge")([], schema=EXPLANATION, seed=0)
-    with pytest.raises(ValueError, match="no http address"):
-        http("file:///etc/passwd", model="judge")
+def test_what_no_server_answers_is_garbage_of_its_kind(served: Any, reply: Reply, kind: str) -> None:
+    address, _ = served(lambda ask: reply)
+    complete = completer_at(address, terms=Terms(retries=0))
+    train = sample("train")
+    told = describe(complete, train, shown_windows(train, radius=6, seed=0), units=(0, 1), seed=0)
+    assert (told.texts, told.garbage, told.calls) == ({}, {kind: 2}, 2)
 
 
-def test_no_server() -> None:
-    with pytest.raises(CompletionError, match="check address"):
-        http("http://127.0.0.1:1/v1", model="judge", timeout=2)([], schema=EXPLANATION, seed=0)
+def test_what_fails_for_all_is_an_error(served: Any) -> None:
+    with pytest.raises(WrongAddress, match="nobody answers there"):
+        completer_at("http://127.0.0.1:1/v1#judge", terms=Terms(retries=0))([], schema=EXPLANATION, seed=0)
+    address, _ = served(lambda ask: Reply(kind="none", why="context"))
+    with pytest.raises(ValueError, match="show fewer windows"):
+        completer_at(address)([{"role": "user", "content": "hi"}], schema=EXPLANATION, seed=0)
+
+
+def test_a_chat_model_here_is_asked_by_its_template(model: LocalModel, tmp_path: Path) -> None:
+    shutil.copytree(family_path("xs"), tmp_path / "chat")
+    template = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
+    (tmp_path / "chat" / "chat_template.jinja").write_text(template)
+    complete = completer_at(f"hf:{tmp_path / 'chat'}", tokens=4)
+    assert isinstance(complete, Asked)
+    with pytest.raises(Garbage, match=r"cut|empty"):
+        complete([{"role": "user", "content": "def v1 ("}], schema=EXPLANATION, seed=0)
+    base = completer_at("family:xs", here=4)([{"role": "user", "content": "def v1 ("}], schema=EXPLANATION, seed=0)
+    assert base == local(model, tokens=4)([{"role": "user", "content": "def v1 ("}], schema=EXPLANATION, seed=0)
 
 
 @pytest.fixture(scope="module")

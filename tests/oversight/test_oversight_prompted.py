@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from superalign.evidence import SuperalignError
+from superalign.models import frames as frames_module
+from superalign.models.frames import broken_up, frame_word
 from superalign.oversight.cases import case_of
 from superalign.oversight.judges import PromptedJudge
 from superalign.oversight.judges.likelihood import shown_at_random
 from superalign.oversight.play import play
 from superalign.oversight.prompts import PromptError, load_prompt, parse_prompt, rendered, visible
-from superalign.oversight.prompts import rendering as rendering_module
-from superalign.oversight.prompts.rendering import broken_up, frame_word
 from superalign.oversight.prompts.template import PARTS
 from superalign.oversight.protocols import debate, unaided
 from superalign.oversight.types import Charge, Message, Quote, View
@@ -163,7 +163,7 @@ def test_who_closes_the_frame_that_it_foresees_gets_another_frame():
 
 
 def test_a_word_that_the_text_holds_is_not_used(monkeypatch):
-    monkeypatch.setattr(rendering_module, "CODE", 1)
+    monkeypatch.setattr(frames_module, "CODE", 1)
     held = [f"{n:02x}" for n in range(256) if n != 0x5A]
     assert frame_word(" ".join(held)) == "5a"
 

@@ -311,10 +311,10 @@ def test_an_explainer_that_is_not_there_loses_nothing(mine):
     with HTTPServer(("127.0.0.1", 0), Answers) as closed:
         address = f"http://127.0.0.1:{closed.server_port}/v1#tester"
     options = {"model": f"hf:{mine / 'mine'}", "corpus": texts(mine / "texts"), "parts": ("explanations",)}
-    with pytest.raises(SuperalignError, match="check address"):
+    with pytest.raises(SuperalignError, match="nobody answers there"):
         interpret(config(mine, explainer=address, **options))
     assert "recording" in dict(stages(mine))
-    with pytest.raises(SuperalignError, match="name the model after a #"):
+    with pytest.raises(SuperalignError, match="is no server's address"):
         interpret(config(mine, explainer="http://127.0.0.1:1/v1", **options))
 
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from superalign.pipeline.board_config import OversightConfig
 
+if TYPE_CHECKING:
+    from superalign.pipeline.spoken_estimate import Estimate
+
 COLUMNS = (
     "accuracy", "honest", "dishonest", "brier", "bits gained", "judge tokens per correct", "judge checks per correct",
 )  # fmt: skip
+SPOKEN = ("tokens read per play", "tokens written per play", "usd per play", "usd per correct")
+"""Further columns where players are asked in words."""
+SMALL = 0.01
 
 
 def main(config: Annotated[OversightConfig, tyro.conf.arg(name="")]) -> None:
@@ -20,22 +28,38 @@ def main(config: Annotated[OversightConfig, tyro.conf.arg(name="")]) -> None:
     from superalign.evidence import Workspace
     from superalign.report.leaderboard import write_leaderboard
 
+    if config.dry_run:
+        return _say_costs(config)
     result = _played(config)
     page = config.workspace / "oversight.html"
     with Workspace.open(config.workspace, create=False, write=False) as ws:
         write_leaderboard(ws, page, board=result["board"])
         found = [e.body for e in ws.ledger.events("measurement") if e.body["tags"].get("board") == result["board"]]
+        told = [e.body["spoken"] for e in ws.ledger.events("run") if "spoken" in e.body]
+    spoken = [each for each in told if each["board"] == result["board"]]
     if config.json:
         shown = ("name", "value", "low", "high", "n", "clusters", "subject", "note", "tags")
-        print(
-            json.dumps(
-                result | {"page": str(page), "measurements": [{key: body[key] for key in shown} for body in found]}
-            )
-        )
-        return
+        measurements = [{key: body[key] for key in shown} for body in found]
+        more = {"spoken": spoken[-1]} if spoken else {}
+        print(json.dumps(result | {"page": str(page)} | more | {"measurements": measurements}))
+        return None
     for task in config.tasks:
         _print_task(task, [body for body in found if body["tags"]["task"] == task])
+    for each in spoken[-1:]:
+        _print_spoken(each)
     print(f"page: {page}\ncheck it: superalign verify --level 2 --workspace {config.workspace}")
+    return None
+
+
+def _say_costs(config: OversightConfig) -> None:
+    from superalign.pipeline.board import board_sizes
+    from superalign.pipeline.spoken_estimate import estimated
+
+    found = estimated(config, board_sizes(config.preset))
+    if config.json:
+        print(json.dumps({"dry_run": True} | asdict(found)))
+    else:
+        _print_estimate(found, err=False)
 
 
 def _played(config: OversightConfig) -> dict[str, Any]:
@@ -43,14 +67,47 @@ def _played(config: OversightConfig) -> dict[str, Any]:
     from superalign.pipeline.board import play_board, played_before
     from superalign.pipeline.board_config import PERSON, settled
     from superalign.pipeline.board_curves import cells_in_all
-    from superalign.pipeline.board_scores import chosen_protocols
+    from superalign.pipeline.board_scores import chosen_protocols, left_out
 
     done, total = 0, len(cells_in_all(settled(config), chosen_protocols(settled(config))))
     if config.resume:
         done, total = played_before(config)
         print(f"resuming: {done} of {total} cells are played", file=sys.stderr, flush=True)
+    for name, why in left_out(config).items():
+        print(f"left out: {name}: {why}", file=sys.stderr, flush=True)
     asked = config.judge == PERSON  # a person is asked at this terminal
-    return watched(lambda say: play_board(config, say=say), total=total, done=done, bar=not asked)
+    return watched(
+        lambda say: play_board(config, say=say, tell=lambda found: _print_estimate(found, err=True)),
+        total=total,
+        done=done,
+        bar=not asked,
+    )
+
+
+def _print_estimate(found: Estimate, *, err: bool) -> None:
+    """What a board would cost at most, cell by cell; what the limit, if there is one, has to do with it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    stream = sys.stderr if err else sys.stdout
+    table = Table(title="before the first request: what is left to ask, at most", title_justify="left")
+    for column in ("cell", "calls", "tokens read", "tokens written", "USD"):
+        table.add_column(column, justify="left" if column == "cell" else "right")
+    for cell in found.cells:
+        table.add_row(cell.cell, f"{cell.calls:,}", f"{cell.read:,}", f"{cell.written:,}", _usd(cell.usd))
+    table.add_row("in all", f"{found.calls:,}", f"{found.read:,}", f"{found.written:,}", _usd(found.usd))
+    Console(file=stream, width=None if stream.isatty() else 120).print(table)
+    print(
+        "an upper bound: every answer at its limit of tokens, every prompt at a third of its characters"
+        + (f"; spent before: {_usd(found.spent)} USD" if found.spent else "")
+        + (f"; the limit of {_usd(found.limit)} USD could be reached in {found.over}" if found.over else ""),
+        file=stream,
+        flush=True,
+    )
+
+
+def _usd(amount: float | None) -> str:
+    return "unknown" if amount is None else f"{amount:,.4f}"
 
 
 def _print_task(task: str, bodies: list[dict[str, Any]]) -> None:
@@ -69,20 +126,38 @@ def _print_task(task: str, bodies: list[dict[str, Any]]) -> None:
             told.setdefault(tags["protocol"], []).append(f"{tags['verdict']} ({tags['control']})")
     table = Table(title=task, title_justify="left")
     table.add_column("protocol")
-    for column in COLUMNS:
+    spoken = [column for column in SPOKEN if any(column in each for each in parts.values())]
+    failed = {name: _failures(each["accuracy"]["tags"]) for name, each in parts.items()}
+    for column in (*COLUMNS, *spoken):
         table.add_column(column, justify="right")
     table.add_column("against controls, corrected")
+    if any(failed.values()):
+        table.add_column("failures")
     ranked = sorted(parts, key=lambda name: -(parts[name]["accuracy"]["value"] or 0))
     for name in ranked:
-        table.add_row(name, *(_cell(parts[name].get(column)) for column in COLUMNS), ", ".join(told.get(name, ())))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+        row = [name, *(_cell(parts[name].get(column)) for column in (*COLUMNS, *spoken)), ", ".join(told.get(name, ()))]
+        table.add_row(*row, *([failed[name]] if any(failed.values()) else []))
+    Console(width=None if sys.stdout.isatty() else 200 + 60 * bool(spoken)).print(table)
+
+
+def _failures(tags: Mapping[str, Any]) -> str:
+    return ", ".join(f"{kind} {count}" for kind, count in tags["failures"].items())
+
+
+def _print_spoken(spoken: Mapping[str, Any]) -> None:
+    """Who was asked in words, and by which prompts."""
+    for who, voice in spoken["who"].items():
+        print(f"{who}: {voice['identity']}" + (", weights unseen" if voice["unseen"] else ""))
+    for label, prompt in spoken["prompts"].items():
+        print(f"prompt {label}: {prompt['name']}, version {prompt['version']}, {prompt['digest']}")
 
 
 def _cell(body: dict[str, Any] | None) -> str:
     if body is None or body["value"] is None:
         return ""
-    big = abs(body["value"]) >= 20
+    big, small = abs(body["value"]) >= 20, 0 < abs(body["value"]) < SMALL
     value, low, high = (
-        ("" if x is None else f"{x:.0f}" if big else f"{x:.3f}") for x in (body["value"], body["low"], body["high"])
+        ("" if x is None else f"{x:.0f}" if big else f"{x:.2g}" if small else f"{x:.3f}")
+        for x in (body["value"], body["low"], body["high"])
     )
     return value if body["low"] is None else f"{value} [{low}, {high}]"

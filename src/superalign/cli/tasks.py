@@ -1,5 +1,7 @@
-"""`superalign tasks`: list the tasks, audit one for blind tells, export it as preference data, or make mutants.
+"""`superalign tasks`: list the tasks, check your own data, audit for blind tells, export for training, make mutants.
 
+superalign tasks check questions.jsonl                            # what is there, or every line that is broken
+superalign tasks export questions.jsonl --split train --format preference
 superalign tasks audit --task mutants --split validation --form words
 superalign tasks mutants --from src/ --tests "python -m pytest -q -x" --out mutants.jsonl    # of your own package
 superalign tasks mutants --out build/                             # the shipped ones again, from CPython's own tests
@@ -28,8 +30,10 @@ ANY = "any number"
 class TasksConfig:
     """Which task, which split, and what to do with it."""
 
-    action: tyro.conf.Positional[Literal["list", "audit", "export", "mutants"]] = "list"
-    """List what there is, audit for blind tells, write preference data, or make mutants."""
+    action: tyro.conf.Positional[Literal["list", "check", "audit", "export", "mutants"]] = "list"
+    """List what there is, check your own data, audit for blind tells, write training data, or make mutants."""
+    file: tyro.conf.Positional[Path | None] = None
+    """Your own data to check, audit or export: JSON Lines, Parquet, Arrow, or a folder of `datasets` (docs/data.md)."""
     task: Literal["slips", "traces", "mutants", "rules", "pixels"] = "slips"
     """The task."""
     split: Literal["train", "dev", "validation", "test"] = "dev"
@@ -38,6 +42,8 @@ class TasksConfig:
     """Which of two, or one alone (pixels: which of ten digits; rules have one view)."""
     form: Literal["source", "words"] = "source"
     """Mutants as whole functions, or as windows of lexed words."""
+    format: Literal["auto", "preference", "unpaired", "stepwise"] = "auto"
+    """Format to export in: TRL's three; auto takes the one that the page has."""
     n: int | None = None
     """Items, or faults to try, from 1 (default: all mutants and pixels, 200 faults of a package, else 1000)."""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
@@ -57,17 +63,22 @@ class TasksConfig:
 
 
 def main(config: Annotated[TasksConfig, tyro.conf.arg(name="")]) -> None:
-    """List the tasks, audit one, export it in TRL's format, or make mutants of the library or of your own package."""
+    """List the tasks, check your own data, audit, export in TRL's formats, or make mutants."""
     from superalign.evidence import SuperalignError
 
     actions: dict[str, Callable[[TasksConfig], None]] = {
         "list": _list,
+        "check": _check,
         "audit": _audit,
         "export": _export,
         "mutants": _mutants,
     }
     if config.n is not None and config.n < 1:
         raise SuperalignError(f"--n {config.n}: ask for 1 item or more")
+    if config.file is None and config.action == "check":
+        raise SuperalignError("no file to check: superalign tasks check FILE")
+    if config.file is not None and config.action not in ("check", "audit", "export"):
+        raise SuperalignError(f"{config.action} reads no file, and {config.file} was given: leave it out")
     try:
         actions[config.action](config)
     except ValueError as error:
@@ -86,7 +97,28 @@ def _list(config: TasksConfig) -> None:
     print(json.dumps(held) if config.json else "\n".join(f"{name:8} {count}" for name, count in held.items()))
 
 
+def _check(config: TasksConfig) -> None:
+    from superalign.tasks.own import BrokenLines, own_data
+    from superalign.tasks.own_check import checked, complaint, lines
+
+    assert config.file is not None
+    try:
+        told = checked(own_data(config.file), seed=config.seed)
+    except BrokenLines as error:
+        if not config.json:
+            raise
+        print(json.dumps(complaint(error)))
+        sys.exit(1)
+    print(json.dumps(told) if config.json else "\n".join(lines(told)))
+
+
 def _page(config: TasksConfig) -> Page:
+    if config.file is not None:
+        from superalign.tasks.own import own_data
+        from superalign.tasks.own_pages import own_page
+
+        options = {"n": config.n, "seed": config.seed, "view": config.view}
+        return own_page(own_data(config.file), split=config.split, **options)
     from superalign.tasks import load_mutants, mutants, pixels, rules, slips, traces
 
     n = 1000 if config.n is None else config.n
@@ -104,17 +136,31 @@ def _page(config: TasksConfig) -> Page:
 
 
 def _export(config: TasksConfig) -> None:
-    from superalign.tasks import write_preferences
+    from superalign.tasks.own_export import written
 
     out = config.out or Path("preferences.jsonl")
-    rows = write_preferences(_page(config), out)
-    print(json.dumps({"out": str(out), "rows": rows}) if config.json else out)
+    rows = _rows(config)
+    written(rows, out)
+    print(json.dumps({"out": str(out), "rows": len(rows)}) if config.json else out)
+
+
+def _rows(config: TasksConfig) -> list[dict[str, Any]]:
+    from superalign.tasks.own_export import exported, own_rows
+
+    if config.file is None:
+        return exported(_page(config), config.format)
+    from superalign.tasks.own import own_data
+
+    return own_rows(own_data(config.file), config.split, config.format)[: config.n]
 
 
 def _audit(config: TasksConfig) -> None:
     from superalign.tasks import audit
+    from superalign.tasks.own_audit import blind_page
 
-    results = audit(_page(config))
+    page = _page(config)
+    own = config.file is not None and not page.task.endswith(".mutant")
+    results = blind_page(page, seed=config.seed) if own else audit(page)
     for r in results:
         row = {"attacker": r.attacker, "accuracy": round(r.accuracy, 4), "limit": r.limit, "passed": r.passed}
         print(json.dumps(row) if config.json else f"{r.attacker:16} {r.accuracy:.3f} of at most {r.limit:.3f}")

@@ -8,11 +8,11 @@ may be there too: `prompt` (stands before the texts), `id`, `cluster` (what is s
 the prompt, where there is one, or the question itself), `kind`, `split`. Other columns are passed over.
 
 Half of the pairs, drawn by the seed, are shown with the chosen text first. A row that is broken is named.
+Files are read by `superalign.tasks.own_reading`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,18 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from superalign.evidence.errors import SuperalignError
 from superalign.generalization.questions import Questions
+from superalign.tasks.own_reading import Broken, DataError, Row, read_rows
 
-Row = tuple[str, Mapping[str, Any]]
-"""(where it stands, its columns)."""
+__all__ = ["DataError", "load_questions"]
+
 PAIR, SINGLE = ("chosen", "rejected"), ("text", "label")
 USUAL = {frozenset({"0", "1"}): "1", frozenset({"false", "true"}): "true"}
 """Labels that need no naming → the one that means yes."""
-
-
-class DataError(SuperalignError):
-    """A file of questions can't be used; the message says which row, what is wrong and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,65 +71,10 @@ def load_questions(path: Path, *, split: str | None = None, yes: str | None = No
 
 
 def _rows(path: Path, split: str | None) -> Iterator[Row]:
-    if not path.exists():
-        raise DataError(f"{path}: there is no such file or folder")
-    if path.is_dir():
-        return _folder(path, split)
-    if path.suffix in (".parquet", ".arrow"):
-        return _table(path)
-    return _lines(path)
-
-
-def _lines(path: Path) -> Iterator[Row]:
-    for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
-        where = f"{path}, line {number}"
-        if not raw.strip():
-            continue
-        try:
-            row = json.loads(raw.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise DataError(f"{where}: no UTF-8 ({error.reason}): mend or remove the line") from None
-        except ValueError as error:
-            raise DataError(f"{where}: no JSON ({error}): mend or remove the line") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{where}: {raw[:40].decode('utf-8')!r} is no object with columns: mend or remove the line")
-        yield where, row
-
-
-def _folder(path: Path, split: str | None) -> Iterator[Row]:
-    try:
-        from datasets import Dataset, load_from_disk
-    except ImportError as error:
-        raise DataError(f"{path}: reading a dataset's folder needs a library: pip install datasets") from error
-    try:
-        found = load_from_disk(str(path))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no folder that Dataset.save_to_disk wrote, and no file: give one of them") from error
-    if not isinstance(found, Dataset):
-        if split not in found:
-            raise DataError(f"{path} has the splits {', '.join(sorted(found))}, not {split!r}: name one of them")
-        found = found[split]
-    return ((f"{path}, row {number}", row) for number, row in enumerate(found))
-
-
-def _table(path: Path) -> Iterator[Row]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise DataError(f"{path}: reading Parquet or Arrow needs a library: pip install pyarrow") from error
-    try:
-        if path.suffix == ".parquet":
-            table = pq.read_table(path)
-        else:
-            with pa.memory_map(str(path)) as source:
-                of_file = source.read(6) == b"ARROW1"  # Arrow has two formats; datasets writes the other
-                source.seek(0)
-                table = (pa.ipc.open_file if of_file else pa.ipc.open_stream)(source).read_all()
-    except pa.ArrowInvalid as error:
-        first = str(error).splitlines()[0]
-        raise DataError(f"{path} can't be read as {path.suffix[1:]}: {first}: write it again") from error
-    return ((f"{path}, row {number}", row) for number, row in enumerate(table.to_pylist()))
+    for row in read_rows(path, split=split):
+        if isinstance(row, Broken):
+            raise DataError(str(row))
+        yield row
 
 
 def _columns(where: str, row: Mapping[str, Any]) -> tuple[str, str]:

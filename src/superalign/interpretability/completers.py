@@ -1,28 +1,33 @@
 """Where explanations in words come from: anything that completes messages, and how its answers are read.
 
-    complete = local(load_model("hf:NAME"), tokens=80)
-    complete = http("http://127.0.0.1:8000/v1", model="name", key="…")
+    complete = completer_at("hf:NAME")                   # or family:m, inspect:PROVIDER/MODEL, http://HOST/v1#MODEL
     complete(messages, schema=SCHEMA, seed=0)            # text
     parsed(text, SCHEMA)                                 # a dict, or Garbage that says of which kind
 
-An answer is JSON that fits its schema, or it is garbage: nothing is guessed from it.
+An answer is JSON that fits its schema, or it is garbage: nothing is guessed from it. A refusal, and an answer that
+never came, are garbage of their kind. A server's key comes from the environment (SUPERALIGN_EXPLAINER_KEY).
 """
 
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from superalign.models import LocalModel
+from superalign.models import LocalModel, load_model
+from superalign.models.answers import CUT, Unread, read_json, unanswered
+from superalign.models.keyed import HERE, keyed
+from superalign.models.remote.terms import Terms
+from superalign.models.speaker import Ask, Reply, Speaker, Turn
 
 Messages = Sequence[Mapping[str, str]]
 Schema = Mapping[str, Any]
-MOST = 1 << 20
-"""Bytes of a reply that are read."""
+KEY = "SUPERALIGN_EXPLAINER_KEY"
+TOKENS = 256
+"""Of an answer of a model that is asked by its chat template."""
+RETRIES = 4
+CONTEXT = "context"
 
 
 class Completer(Protocol):
@@ -40,13 +45,9 @@ class Garbage(ValueError):
         self.kind = kind
 
 
-class CompletionError(OSError):
-    """A server that did not answer; the message says which, why and what to do."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Local:
-    """A model on this machine, greedy. The schema is told in the prompt, not enforced: answers are checked anyhow."""
+    """A base model on this machine, greedy, given paragraphs: one with a chat template is `Asked` by it."""
 
     model: LocalModel
     tokens: int
@@ -79,78 +80,53 @@ def chat(model: LocalModel, messages: Messages) -> str:
     return "\n\n".join([*(message["content"] for message in messages), ""])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Http:
-    """A server that speaks the chat-completions protocol."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Asked:
+    """A model that is asked in words, greedy. It is told the schema, and may be held to it; answers are checked."""
 
-    url: str
-    model: str
-    key: str = ""
-    tokens: int = 256
-    timeout: float = 60.0
-
-    def __repr__(self) -> str:
-        return f"Http(url={self.url!r}, model={self.model!r})"  # never the key
+    speaker: Speaker
+    tokens: int = TOKENS
 
     def __call__(self, messages: Messages, *, schema: Schema, seed: int) -> str:
-        """The reply's text. Raises CompletionError where none comes."""
-        form = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
-        asked = {
-            "model": self.model, "messages": list(messages), "temperature": 0, "seed": seed, "max_tokens": self.tokens,
-            "response_format": form,
-        }  # fmt: skip
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
-        request = urllib.request.Request(
-            f"{self.url.rstrip('/')}/chat/completions", data=json.dumps(asked).encode(), headers=headers
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=self.timeout) as reply:
-                told = json.loads(reply.read(MOST))
-                return str(told["choices"][0]["message"]["content"] or "")
-        except (urllib.error.URLError, TimeoutError) as error:
-            raise CompletionError(f"{self.url}, {self.model}: {error}: check address, model and key") from error
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise CompletionError(f"{self.url}: the reply isn't a chat completion: is the address right?") from error
+        """The reply's text. Raises Garbage of its kind for a refusal, a cut or no answer, ValueError for a prompt
+        beyond the model's context, ModelError for what would fail every further request.
+        """
+        turns = tuple(Turn(each["role"], each["content"]) for each in messages)
+        asked = Ask(messages=turns, tokens=self.tokens, seed=seed, schema=json.dumps(schema, sort_keys=True))
+        (reply,) = self.speaker.ask([asked])
+        if reply.why == CONTEXT and not reply.text:
+            raise ValueError(
+                f"{self.speaker.identity}: the prompt is longer than its context: show fewer windows, or take a model "
+                "that reads more"
+            )
+        if (other := unanswered(reply)) is not None:
+            raise Garbage(other.kind)
+        if reply.kind == "cut":
+            raise Garbage(CUT)
+        return reply.text
 
 
-def http(url: str, *, model: str, key: str = "", tokens: int = 256, timeout: float = 60.0) -> Http:
-    """Completes by a server. Raises ValueError for an address that isn't http or https."""
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{url!r} is no http address: give one as in http://127.0.0.1:8000/v1")
-    return Http(url=url, model=model, key=key, tokens=tokens, timeout=timeout)
+def completer_at(address: str, *, tokens: int = TOKENS, here: int = 96, terms: Terms | None = None) -> Completer:
+    """Completes by the model at an address, on `terms`; `here`: tokens of a base model's answer on this machine.
+
+    Raises ModelError as `speaker_at` and `load_model` do.
+    """
+    if not address.startswith(HERE):
+        return Asked(speaker=keyed(address, KEY, terms=terms or Terms(retries=RETRIES)), tokens=tokens)
+    model = load_model(address)
+    if not getattr(model.tokenizer, "chat_template", None):
+        return local(model, tokens=here)
+    from superalign.models.chatting import speaker_of
+
+    return Asked(speaker=speaker_of(model), tokens=tokens)
 
 
 def parsed(text: str, schema: Schema) -> dict[str, Any]:
-    """The JSON object that the answer is. Raises Garbage: empty, not JSON, other fields, another type, too long.
-
-    Schemas are objects whose properties are strings (`maxLength`) or arrays of integers (`minItems`, `maxItems`,
-    `enum` of the items).
-    """
-    if not text.strip():
-        raise Garbage("empty")
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Garbage("not JSON") from error
-    if not isinstance(found, dict) or set(found) != set(schema["required"]):
-        raise Garbage("of other fields")
-    for name, wanted in schema["properties"].items():
-        _fits(found[name], wanted)
+    """The JSON object that the answer is, by `models.answers`. Raises Garbage of the kind that it is instead."""
+    fields = schema["properties"].items()
+    wanted = {name: {"minLength": 1, **each} if each["type"] == "string" else each for name, each in fields}
+    form = {"type": "object", "properties": wanted}
+    found = read_json(Reply(kind="answer", text=text), form)
+    if isinstance(found, Unread):
+        raise Garbage(found.kind)
     return found
-
-
-def _fits(value: Any, wanted: Schema) -> None:
-    if wanted["type"] == "string":
-        if not isinstance(value, str):
-            raise Garbage("of another type")
-        if not value.strip():
-            raise Garbage("empty")
-        if len(value) > wanted["maxLength"]:
-            raise Garbage("too long")
-        return
-    if not isinstance(value, list) or any(type(item) is not int for item in value):
-        raise Garbage("of another type")
-    if not wanted["minItems"] <= len(value) <= wanted["maxItems"]:
-        raise Garbage("of another length")
-    if any(item not in wanted["items"]["enum"] for item in value):
-        raise Garbage("out of range")

@@ -1,6 +1,10 @@
 """From an address to a model: `family:SIZE`, `hf:NAME-OR-PATH`, or a folder that superalign saved.
 
-safetensors only, no remote code, nothing unpickled; organisms and twins are refused unless asked for.
+    load_model("hf:models/llama?device=auto&dtype=bfloat16&adapter=runs/lora")
+
+Options: `models.addresses`. safetensors only, no remote code, nothing unpickled; organisms and twins are refused unless
+asked for. What is not float32 says so in its name (`llama.bfloat16@…`), because the digest alone would not: it is over
+the float32 values of the weights, which loading as bfloat16 need not change, though what the model computes does.
 """
 
 from __future__ import annotations
@@ -12,8 +16,10 @@ from typing import Any
 
 import torch
 
+from superalign.models.addresses import ModelAddress, device_at, dtype_at, parsed
 from superalign.models.errors import ModelError, QuarantineError
 from superalign.models.head import RewardHead
+from superalign.models.hub import complete, quiet, refused
 from superalign.models.local import LocalModel
 
 MANIFEST, HEAD = "superalign.json", "reward_head.safetensors"
@@ -32,28 +38,37 @@ def family_path(size: str) -> Path:
 
 
 def load_model(address: str, *, allow_organism: bool = False) -> LocalModel:
-    """Load the model at `address`, float32, on the CPU.
+    """Load the model at `address`: float32 on the CPU, unless its options say otherwise.
 
-    Raises ModelError when weights are missing, not safetensors, or not finite; QuarantineError for an organism.
+    Raises ModelError when the address, an option or a device is wrong; when weights are missing, not safetensors, or
+    not finite; when a repository is gated or missing, an adapter was made for another base, or a library for quantising
+    is not there. QuarantineError for an organism.
 
-    Example: `load_model("family:m")`, `load_model("hf:/models/tiny")`.
+    Example: `load_model("family:m")`, `load_model("hf:/models/tiny?dtype=bfloat16")`.
     """
-    scheme, _, rest = address.partition(":")
-    if scheme == "family":
-        return _family_member(rest)
-    if scheme != "hf" or not rest:
-        raise ModelError(f"{address!r} is no model address: write family:SIZE or hf:NAME-OR-PATH")
-    path = Path(rest)
-    if path.exists() or rest.startswith((".", "/")):
-        if not list(path.glob("*.safetensors")):
-            raise ModelError(f"hf:{rest}: no *.safetensors weights in this folder: save with safe_serialization")
-        return load_folder(path, name=path.name, allow_organism=allow_organism)
-    return _from_hub(rest)
+    at = parsed(address, schemes=("family", "hf"))
+    if at.adapter:
+        from superalign.models.adapters import load_adapted
+
+        return load_adapted(address, allow_organism=allow_organism).model
+    return load_base(at, allow_organism=allow_organism)
 
 
-def _family_member(size: str) -> LocalModel:
+def load_base(at: ModelAddress, *, allow_organism: bool = False) -> LocalModel:
+    """The model at an address that is parsed already, without its adapter."""
+    if at.scheme == "family":
+        return _family_member(at)
+    path = Path(at.where)
+    if path.exists() or at.where.startswith((".", "/")):
+        complete(str(at), path)
+        return load_folder(path, name=path.name, allow_organism=allow_organism, at=at)
+    return _from_hub(at)
+
+
+def _family_member(at: ModelAddress) -> LocalModel:
+    size = at.where
     path = family_path(size)
-    model = load_folder(path, name=f"family-{size}")
+    model = load_folder(path, name=f"family-{size}", at=at)
     promised = json.loads((path / "recipe.json").read_text(encoding="utf-8"))["weights_sha256"]
     if model.digest != promised:
         raise ModelError(
@@ -63,25 +78,32 @@ def _family_member(size: str) -> LocalModel:
     return model
 
 
-def load_folder(path: Path, *, name: str | None = None, allow_organism: bool = False) -> LocalModel:
-    """Load a folder in the Hugging Face format, with reward head and manifest where it has them."""
+def load_folder(
+    path: Path, *, name: str | None = None, allow_organism: bool = False, at: ModelAddress | None = None
+) -> LocalModel:
+    """Load a folder in the Hugging Face format, with reward head and manifest where it has them.
+
+    `at` says device, dtype and quantising; the folder is `path` all the same.
+    """
+    at = at or ModelAddress(scheme="hf", where=str(path))
     manifest: dict[str, Any] = {}
     if (path / MANIFEST).exists():
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     if manifest.get("organism") and not allow_organism:
         raise QuarantineError(f"{path}: an organism or its twin, in quarantine: pass allow_organism=True to load it")
-    network, tokenizer = _pretrained(str(path), local=True)
+    network, tokenizer = _pretrained(str(path), at, local=True)
     head = None
     if (path / HEAD).exists():
         from safetensors.torch import load_file
 
         head = RewardHead(int(network.config.hidden_size), hidden=int(manifest["head_hidden"]))
         head.load_state_dict(load_file(path / HEAD))
-    _finite(network, path)
+        head.to(device_at(at))
+    finite(network, path)
     if head is not None:
-        _finite(head, path / HEAD)
+        finite(head, path / HEAD)
     model = LocalModel(
-        name=name or manifest.get("name", path.name),
+        name=_named(name or manifest.get("name", path.name), network),
         network=network,
         tokenizer=tokenizer,
         head=head,
@@ -110,33 +132,70 @@ def save_model(model: LocalModel, path: Path) -> None:
     (path / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def _from_hub(name: str) -> LocalModel:
-    network, tokenizer = _pretrained(name, local=False)
-    _finite(network, name)
-    return LocalModel(name=name.replace("/", "--"), network=network, tokenizer=tokenizer).sealed()
+def _from_hub(at: ModelAddress) -> LocalModel:
+    network, tokenizer = _pretrained(at.where, at, local=False)
+    finite(network, at.where)
+    name = _named(at.where.replace("/", "--"), network)
+    return LocalModel(name=name, network=network, tokenizer=tokenizer).sealed()
 
 
-def _pretrained(where: str, *, local: bool) -> tuple[Any, Any]:
+def _pretrained(where: str, at: ModelAddress, *, local: bool) -> tuple[Any, Any]:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    extra: dict[str, Any] = {"quantization_config": _quantised(at)} if at.quantise else {}
+    device = device_at(at)
+    extra |= {} if device.type == "cpu" else {"device_map": {"": device}}
+    told: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
+    told |= {"revision": at.revision} if at.revision and not local else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local, trust_remote_code=False)
-        network = AutoModelForCausalLM.from_pretrained(
-            where, local_files_only=local, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        tokenizer = AutoTokenizer.from_pretrained(where, **told)
+        network, report = AutoModelForCausalLM.from_pretrained(
+            where, **told, **extra, use_safetensors=True, dtype=dtype_at(at), output_loading_info=True
         )
-    except (OSError, ValueError, SafetensorError) as error:
-        first = str(error).strip().splitlines()[0]
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        raise refused(f"hf:{where}", error) from quiet(error)
+    if report["missing_keys"]:
+        first, count = min(report["missing_keys"]), len(report["missing_keys"])
         raise ModelError(
-            f"hf:{where}: cannot load a causal language model: {first}; fetch it or save it again"
-        ) from error
+            f"hf:{where}: the files lack {count} of the network's weights, {first} among them: they would be random. "
+            "Fetch or save the model again"
+        )
+    if at.quantise and not getattr(network, "is_quantized", False):
+        raise ModelError(f"{at}: came back without quantise={at.quantise}: this architecture does not take it")
     return network.eval(), tokenizer
 
 
-def _finite(network: torch.nn.Module, where: object) -> None:
+def _quantised(at: ModelAddress) -> Any:
+    """How bitsandbytes shall quantise: NF4 (Dettmers et al. 2023, 2305.14314, §3) or LLM.int8 (2208.07339)."""
+    from importlib.util import find_spec
+
+    if find_spec("bitsandbytes") is None or find_spec("accelerate") is None:
+        raise ModelError(f"{at}: quantise={at.quantise} needs bitsandbytes: pip install bitsandbytes accelerate")
+    if device_at(at).type != "cuda":
+        raise ModelError(f"{at}: quantise={at.quantise} needs a CUDA device: add device=cuda, or leave quantise out")
+    from transformers import BitsAndBytesConfig
+
+    if at.quantise == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    dtype = torch.bfloat16 if dtype_at(at) == "auto" else dtype_at(at)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+
+
+def _named(name: str, network: Any) -> str:
+    """`name`, with the dtype after a point where it is not float32."""
+    dtype = str(network.dtype).removeprefix("torch.")
+    suffix = f".{dtype}"
+    return name if dtype == "float32" or name.endswith(suffix) else name + suffix
+
+
+def finite(network: torch.nn.Module, where: object) -> None:
     for name, tensor in network.state_dict().items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        if not tensor.is_floating_point():
+            continue
+        wide = tensor if tensor.element_size() > 1 else tensor.float()  # float8 has no isfinite
+        if not torch.isfinite(wide).all():
             raise ModelError(f"{where}: weight {name} holds NaN or infinity: the file is damaged, fetch it again")

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from superalign.models.local import LocalModel
+from superalign.models.memory import halving
 
 BATCH = 512
 """Prompts that are continued side by side, at most."""
@@ -28,17 +29,21 @@ def sample(
     """
     eos = model.tokenizer.eos_token_id
     ids = [row[:-1] if row and row[-1] == eos else row for row in model.encode(prompts)]
-    limit = int(getattr(model.network.config, "max_position_embeddings", 1024))
+    limit = model.context
     longest = max((len(row) for row in ids), default=0)
     if longest >= limit:
         raise ValueError(f"a prompt of {longest} tokens fills the model's context of {limit}: shorten it")
     out = [""] * len(ids)
-    for rows in _alike([len(row) for row in ids]):
+
+    def together(rows: Sequence[int]) -> list[list[int]]:
         start = torch.tensor([ids[i] for i in rows], device=device_of(model))
         room = min(tokens, limit - start.shape[1])
         draws = np.stack([np.random.default_rng([seed, i]).random(room) for i in rows])
-        made = continued(model, start, draws, temperature=temperature)
-        for i, row in zip(rows, made.tolist(), strict=True):
+        made: list[list[int]] = continued(model, start, draws, temperature=temperature).tolist()
+        return made
+
+    for rows in _alike([len(row) for row in ids]):
+        for i, row in zip(rows, halving(together, rows, what=f"continuations by {model.name}"), strict=True):
             row = row[: row.index(eos)] if eos in row else row
             out[i] = model.tokenizer.decode(row, skip_special_tokens=False)
     return out

@@ -2,7 +2,9 @@
 
 - two texts, `a` and `b` (slips, mutants): blocks of `BLOCK` words, aligned, so that a piece shows both sides of one
   place; calculations (traces): one piece a step, with the value before it;
-- one text (any other input): one piece a line, blank ones left out; pictures (pixels): one piece a pixel with ink.
+- two answers to a question of their own (your preferences): one piece a sentence of either, nothing beside it;
+- one text (any other input): one piece a line, blank ones left out; a single line, a sentence; pictures (pixels): one
+  piece a pixel with ink; where there is nothing to quote but the options: these, as one piece.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from difflib import SequenceMatcher
 
 from superalign.oversight.types import Case, Piece
 from superalign.tasks.item import Item
+from superalign.tasks.own_sentences import sentences
 
 BLOCK = 6
 """Words of code a piece."""
@@ -31,6 +34,8 @@ def case_of(item: Item) -> Case:
     task = item.task.split(".")[0]
     question = item.input.get("question", PAIR if "a" in item.input else "")
     pieces = tuple(Piece(texts) for texts in _CUTS.get(task, _cut_any)(item))
+    if not pieces and set(item.input) == {"question"}:
+        pieces = (Piece(item.options),)
     if not pieces or len(item.options) < 2:
         raise ValueError(
             f"{item.task}/{item.id}: {len(pieces)} pieces to quote and {len(item.options)} options: a case needs one "
@@ -42,8 +47,12 @@ def case_of(item: Item) -> Case:
 def _cut_any(item: Item) -> list[tuple[str, ...]]:
     if set(item.input) == {"a", "b"}:
         return _cut_pair(item)
-    lines = (line for name, text in item.input.items() if name != "question" for line in text.splitlines())
-    return [(line,) for line in lines if line.strip()]
+    if set(item.input) == {"question", "a", "b"}:
+        a, b = (sentences(item.input[side]) for side in "ab")
+        return [*((each, "") for each in a), *(("", each) for each in b)]
+    texts = [text for name, text in item.input.items() if name != "question"]
+    cut = [line for text in texts for line in (text.splitlines() if "\n" in text.strip() else sentences(text))]
+    return [(line,) for line in cut if line.strip()]
 
 
 def _cut_pair(item: Item) -> list[tuple[str, ...]]:

@@ -2,7 +2,9 @@
 
     episodes = list(play(PROTOCOLS["debate"], cases, {"judge": judge, "a": adviser, "b": adviser}, seed=0))
 
-A judge that answers NaN or an adviser that is too late becomes a failure of that episode and of no other.
+A judge that answers NaN or an adviser that is too late becomes a failure of that episode and of no other. Any player
+may return `Failed(kind)` in the place of one answer; one that has `answers_to(what, abouts)` is asked by it, so that
+where it is asked in numbers (`beliefs`, `knows`) its failures keep their kinds.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from superalign.oversight.record import episode_of, recorded, stands_for
-from superalign.oversight.table import Answers, Belief, Protocol, Request, Table, plain
+from superalign.oversight.table import Answers, Belief, Failed, Protocol, Request, Table, plain
 from superalign.oversight.types import Case, Cost, Episode, Message, Players
 
 OVERLAP = 32
@@ -37,11 +39,7 @@ def play(
     given `patience` seconds; an error of theirs fails that episode. Raises ValueError when a seat is empty, or a Case
     has fewer than two options or nothing to quote.
     """
-    empty = [s for s in ("judge", *protocol.seats, *(("referee",) if protocol.referee else ())) if s not in players]
-    if empty:
-        raise ValueError(f"{protocol.name}: nobody sits at {', '.join(empty)}: seat a player there")
-    if odd := [case.item for case in cases if len(case.options) < 2 or not case.pieces]:
-        raise ValueError(f"{odd[0]}: a case has two options and a piece to quote: leave out {len(odd)} of {len(cases)}")
+    playable(protocol, cases, players)
     if sides is None:
         sides = [protocol.seatings(len(case.options)) for case in cases]
     tables = [
@@ -52,6 +50,15 @@ def play(
     verdicts = _run(tables, players, patience)
     for table, verdict in zip(tables, verdicts, strict=True):
         yield episode_of(table, verdict)
+
+
+def playable(protocol: Protocol, cases: Sequence[Case], players: Players) -> None:
+    """Can this be played at all? Raises ValueError as `play` does."""
+    empty = [s for s in ("judge", *protocol.seats, *(("referee",) if protocol.referee else ())) if s not in players]
+    if empty:
+        raise ValueError(f"{protocol.name}: nobody sits at {', '.join(empty)}: seat a player there")
+    if odd := [case.item for case in cases if len(case.options) < 2 or not case.pieces]:
+        raise ValueError(f"{odd[0]}: a case has two options and a piece to quote: leave out {len(odd)} of {len(cases)}")
 
 
 def _run(tables: Sequence[Table], players: Players, patience: float) -> list[Belief | None]:
@@ -87,14 +94,11 @@ def _answered(
         player = players[waiting[places[0][0]][places[0][1]].seat]
         began = time.perf_counter()
         abouts = [waiting[i][k].about for i, k in places]
-        answers = [_plainly(what, answer) for answer in _ask(player, what, abouts, patience)]
-        if len(answers) != len(places):
-            raise ValueError(f"{type(player).__name__}.{what}: {len(places)} were asked, {len(answers)} answered")
+        answers = asked_of(player, what, abouts, patience)
         each = (time.perf_counter() - began) / len(places)
         for (i, k), answer in zip(places, answers, strict=True):
             tables[i].cost += Cost(seconds=each)
-            entries[i, k] = {"failed": answer.kind} if isinstance(answer, _Failed) else recorded(what, answer)
-            found[i, k] = stands_for(answer.kind, waiting[i][k], tables[i]) if isinstance(answer, _Failed) else answer
+            entries[i, k], found[i, k] = filed(answer, waiting[i][k], tables[i])
     for i, requests in waiting.items():
         tables[i].log.append([entries[i, k] for k in range(len(requests))])
     return {i: tuple(found[i, k] for k in range(len(requests))) for i, requests in waiting.items()}
@@ -105,17 +109,37 @@ def _plainly(what: str, answer: Any) -> Any:
     return plain(answer) if what == "moves" and isinstance(answer, Message) else answer
 
 
-class _Failed(NamedTuple):
-    """Stands for an answer that did not come: too late, or an error."""
+def filed(answer: Any, request: Request, table: Table) -> tuple[dict[str, Any], Any]:
+    """An answer as it is put on record, and as the protocol is sent it; one that failed is counted at the table."""
+    if not isinstance(answer, Failed):
+        return recorded(request.what, answer), answer
+    kind = str(answer.kind)
+    return {"failed": kind}, stands_for(kind, request, table)
 
-    kind: str
+
+def asked_of(player: Any, what: str, abouts: Sequence[Any], patience: float) -> list[Any]:
+    """A player's answers to all of one kind of question. Raises ValueError where their number is another."""
+    answers = [_plainly(what, answer) for answer in _ask(player, what, abouts, patience)]
+    if len(answers) != len(abouts):
+        raise ValueError(f"{type(player).__name__}.{what}: {len(abouts)} were asked, {len(answers)} answered")
+    return answers
 
 
 def _ask(player: Any, what: str, abouts: Sequence[Any], patience: float) -> Iterable[Any]:
-    ask: Callable[[Sequence[Any]], Sequence[Any]] = _holds(player) if what == "holds" else getattr(player, what)
+    ask: Callable[[Sequence[Any]], Sequence[Any]] = _asker(player, what)
     if not getattr(player, "remote", False):
         return ask(abouts)
     return _overlapped(ask, abouts, patience)
+
+
+def _asker(player: Any, what: str) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    if what == "holds":
+        return _holds(player)
+    spoken: Callable[[str, Sequence[Any]], Sequence[Any]] | None = getattr(player, "answers_to", None)
+    if spoken is not None:
+        return lambda abouts: spoken(what, abouts)
+    asked: Callable[[Sequence[Any]], Sequence[Any]] = getattr(player, what)
+    return asked
 
 
 def _holds(referee: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:
@@ -142,7 +166,7 @@ def _overlapped(ask: Callable[[Sequence[Any]], Sequence[Any]], abouts: Sequence[
             try:
                 answer = ask([about])[0]
             except Exception as error:  # noqa: BLE001 (whatever a player raises fails its own episode)
-                answer = _Failed(f"error ({type(error).__name__})")
+                answer = Failed(f"error ({type(error).__name__})")
             answers[place] = answer
             told.set()
 
@@ -157,4 +181,4 @@ def _overlapped(ask: Callable[[Sequence[Any]], Sequence[Any]], abouts: Sequence[
             todo.clear()
             break
     kept = dict(answers)
-    return [_Failed("timeout") if i in late or i not in kept else kept[i] for i in range(len(abouts))]
+    return [Failed("timeout") if i in late or i not in kept else kept[i] for i in range(len(abouts))]

@@ -31,6 +31,16 @@ Play = Generator["tuple[Request, ...]", Answers, "Belief | None"]
 """Yields what is asked at once, is sent one answer each, returns the verdict (None: the judge failed)."""
 
 
+class Failed(NamedTuple):
+    """What any player may return in the place of one answer: none, and of which kind. The play goes on without it.
+
+    The kind is counted once, as "KIND: SEAT", and stays on record; a verdict that fails fails the episode.
+    """
+
+    kind: str
+    """In a few words, as in "refused", "not JSON", "timeout"."""
+
+
 class Request(NamedTuple):
     """One question to one player: `what` is "moves", "knows", "beliefs" or "holds"."""
 

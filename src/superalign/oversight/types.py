@@ -147,7 +147,8 @@ class Episode:
     belief: tuple[float, ...] | None
     """The verdict."""
     failures: tuple[str, ...] = ()
-    """Kinds: "nan", "no answer", "timeout: SEAT", "misquote: SEAT"."""
+    """Kinds: "nan", "no answer", "timeout: SEAT", "misquote: SEAT"; of players in words also "refused: SEAT",
+    "not JSON: SEAT" and the others of `models.answers.KINDS`."""
     answers: tuple[tuple[Mapping[str, Any], ...], ...] = ()
     """What players answered, turn by turn, as `record.recorded` has it: the rest follows from it."""
     cost: Cost = field(default_factory=Cost)

@@ -18,10 +18,18 @@ from typing import Any
 
 import superalign
 from superalign.evidence import Finding, SuperalignError, Workspace, holdout
-from superalign.models import LocalModel, load_model
 from superalign.oversight import Lesson, Protocol, play
 from superalign.oversight.identity import rules_digest
-from superalign.pipeline.board_config import PERSON, PRIMARY, SETTINGS, OversightConfig, board_sizes, settled
+from superalign.pipeline.board_config import (
+    ADDED,
+    PERSON,
+    PRIMARY,
+    SETTINGS,
+    SPENDING,
+    OversightConfig,
+    board_sizes,
+    settled,
+)
 from superalign.pipeline.board_curves import budget_cells, cells_in_all, score_curve
 from superalign.pipeline.board_recount import boards_of
 from superalign.pipeline.board_scores import (
@@ -29,15 +37,18 @@ from superalign.pipeline.board_scores import (
     cells_of,
     chosen_protocols,
     drawn,
+    left_out,
     packed_episode,
     page_of,
     score_task,
 )
 from superalign.pipeline.board_seats import (
+    Cast,
     Field,
+    cast_of,
     enter_judge,
     fingerprint,
-    judging_model,
+    in_their_seats,
     referee_of,
     seated,
     trained_advisers,
@@ -45,41 +56,71 @@ from superalign.pipeline.board_seats import (
 from superalign.pipeline.desk import Desk, register
 from superalign.pipeline.pages import open_page, screened, words_of
 from superalign.pipeline.seats import adapted_players
+from superalign.pipeline.spoken import described, enter_voices, kept_by, settled_voices, voices_of
+from superalign.pipeline.spoken_estimate import Estimate, afforded
+from superalign.pipeline.spoken_heard import Ear
+from superalign.pipeline.spoken_recount import bills_of, heard_of
 
 MOST_SILENT = 0.5
 """Share of a cell's plays in which a judge may fail."""
 
 
-def play_board(config: OversightConfig, *, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+def play_board(
+    config: OversightConfig,
+    *,
+    say: Callable[[str], None] = lambda text: None,
+    tell: Callable[[Estimate], None] = lambda estimate: None,
+) -> dict[str, Any]:
     """Play and score the board; returns where the ledger stands. What was finished before is not done again.
 
+    Where models speak, `tell` is told what it will cost at most before the first request goes out.
+
     Raises SuperalignError for unknown protocols, workspaces or models that can't be used, and, with `resume`, where
-    there is nothing to go on with; then nothing is written.
+    there is nothing to go on with; then nothing is written. What a model that speaks raises (a key that is refused, a
+    limit that is reached, and none is left) ends the board; its replies are kept, and the same call goes on from them.
     """
     if config.resume:
         played_before(config)
-    config = settled(config)
+    terms, config = config, settled(config)
     chosen = chosen_protocols(config)
-    judge, adviser = judging_model(config), load_model(config.advisers)
-    with Workspace.open(config.workspace, create=True) as ws:
-        desk = Desk(ws=ws, config=config, sizes=board_sizes(config.preset), say=say)
-        _begin(desk, config, chosen, (judge, adviser))
-        for model in dict.fromkeys((judge, adviser)):
-            register(
-                desk, model, base="pretrained before any signal of this ledger was drawn; corpus hash in its recipe"
-            )
-        for task in config.tasks:
-            holdout.fingerprint(
-                ws, f"construction/{task}/validation", words_of(page_of(task, "validation", desk.sizes))
-            )
-        for task in config.tasks:
-            play_task(desk, config, task, chosen, judge, adviser)
-        return {
-            "workspace": str(config.workspace),
-            "board": desk.key("run"),
-            "head": ws.ledger.head,
-            "events": len(ws.ledger),
-        }
+    voices = voices_of(terms, chosen)
+    try:
+        if voices:
+            tell(afforded(terms, board_sizes(config.preset), chosen, voices))
+        cast = cast_of(config, voices)
+        with Workspace.open(config.workspace, create=True) as ws:
+            if voices:
+                voices = kept_by(voices, terms, ws)
+            return _play(config, chosen, replace(cast, voices=voices), ws, say)
+    finally:
+        if voices:
+            voices.close()
+
+
+def _play(
+    config: OversightConfig,
+    chosen: Mapping[str, Protocol],
+    cast: Cast,
+    ws: Workspace,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    desk = Desk(ws=ws, config=config, sizes=board_sizes(config.preset), say=say)
+    _begin(desk, config, chosen, cast)
+    if cast.voices:
+        enter_voices(desk, cast.voices)
+        cast = replace(cast, voices=settled_voices(config, cast.voices))
+    for model in dict.fromkeys(cast.models):
+        register(desk, model, base="pretrained before any signal of this ledger was drawn; corpus hash in its recipe")
+    for task in config.tasks:
+        holdout.fingerprint(ws, f"construction/{task}/validation", words_of(page_of(task, "validation", desk.sizes)))
+    for task in config.tasks:
+        play_task(desk, config, task, chosen, cast)
+    return {
+        "workspace": str(config.workspace),
+        "board": desk.key("run"),
+        "head": ws.ledger.head,
+        "events": len(ws.ledger),
+    }
 
 
 def played_before(config: OversightConfig) -> tuple[int, int]:
@@ -121,9 +162,7 @@ def _words(value: object) -> str:
     return (" ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
 
 
-def _begin(
-    desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol], models: tuple[LocalModel, LocalModel]
-) -> None:
+def _begin(desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol], cast: Cast) -> None:
     """The run and, sealed before the first episode, the plan with its primary contrasts.
 
     Raises SuperalignError where this board was begun with other weights at the same address.
@@ -133,16 +172,18 @@ def _begin(
     stated = {
         k: list(v) if isinstance(v, tuple) else str(v)
         for k, v in asdict(config).items()
-        if k not in ("workspace", "resume")
+        if k not in ("workspace", "resume", *SPENDING) and (cast.voices or k not in ADDED)
     }
     body = {
         "board": stated,
         "sizes": asdict(desk.sizes),
         "items": drawn(config, desk.sizes),
-        "models": [model.digest for model in models],
+        "models": [model.digest for model in cast.models],
         "version": superalign.__version__,
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "torch": torch.__version__},
     }
+    if cast.voices:
+        body["spoken"] = described(config, cast.voices, desk.key("run"), left_out(config))
     plan = {
         "board": desk.key("run"),
         "tasks": list(config.tasks),
@@ -163,6 +204,11 @@ def _begin(
                 f"this board was begun with other weights at {config.judge} or {config.advisers} (event {event.seq}): "
                 "play them in a workspace of their own"
             )
+        if same and event.body.get("spoken") != body.get("spoken"):
+            raise SuperalignError(
+                f"this board was begun with another model at {config.judge} or {config.advisers}, or with other words "
+                f"in the same prompt's file (event {event.seq}): play them in a workspace of their own"
+            )
     for kind, actor, content in (("run", "notary", body), ("plan", "evaluator", plan)):
         if not any(event.body == content for event in desk.ws.ledger.events(kind)):
             desk.ws.ledger.append(kind, content, actor=actor)
@@ -173,8 +219,7 @@ def play_task(
     config: OversightConfig,
     task: str,
     chosen: Mapping[str, Protocol],
-    judge: LocalModel,
-    adviser: LocalModel,
+    cast: Cast,
 ) -> None:
     """All cells of one task, then their scores."""
     lesson = screened(desk, page_of(task, "train", desk.sizes))
@@ -182,8 +227,7 @@ def play_task(
         task=task, lesson=open_page(desk, lesson), test=open_page(desk, page_of(task, "validation", desk.sizes))
     )
     holdout.screen(desk.ws, field.lesson.digest, words_of(lesson))
-    models = judge, adviser
-    done = _all_played(desk, field, config, cells_of(task, chosen), models)
+    done = _all_played(desk, field, config, cells_of(task, chosen), cast)
     with desk.together(f"{task}, measured") as new:
         if new:
             score_task(desk, task, field.test, done)
@@ -191,14 +235,14 @@ def play_task(
         return
     for budget in config.curve:
         at = replace(config, budget=budget)
-        done |= _all_played(desk, field, at, budget_cells(task, budget, chosen), models)
+        done |= _all_played(desk, field, at, budget_cells(task, budget, chosen), cast)
     with desk.together(f"{task}, curve") as new:
         if new:
             score_curve(desk, task, field.test, chosen, done)
 
 
 def _all_played(
-    desk: Desk, field: Field, config: OversightConfig, cells: Sequence[Cell], models: tuple[LocalModel, LocalModel]
+    desk: Desk, field: Field, config: OversightConfig, cells: Sequence[Cell], cast: Cast
 ) -> dict[str, list[Any]]:
     """Cell → what it stored, a result a seed; players are seated for a seed once something is left to play with it."""
     done: dict[str, list[Any]] = {cell.name: [] for cell in cells}
@@ -206,13 +250,13 @@ def _all_played(
         players: dict[str, Any] | None = None
         for cell in cells:
             name = f"{field.task}: {cell.name}, seed {seed}"
-            key = (seed, *(model.digest for model in models), rules_digest(cell.protocol))
+            key = (seed, *cast.digests, rules_digest(cell.protocol))
             kept = desk.finished(name, *key)
             if kept is None:
-                players = players or seated(desk, field, config, *models, seed)
+                players = players or seated(desk, field, config, cast, seed)
                 desk.say(name)
                 began = time.monotonic()
-                result = _played(desk, cell, field, config, players, seed, models)
+                result = _played(desk, cell, field, config, players, seed, cast)
                 kept = desk.finish(name, result, *key, seconds=time.monotonic() - began)
             done[cell.name].append(kept)
     return done
@@ -231,21 +275,24 @@ def _judged_enough(task: str, name: str, episodes: Sequence[Mapping[str, Any]]) 
 
 
 def _played(
-    desk: Desk,
-    cell: Cell,
-    field: Field,
-    config: OversightConfig,
-    players: dict[str, Any],
-    seed: int,
-    models: tuple[LocalModel, ...],
-) -> dict[str, str]:
+    desk: Desk, cell: Cell, field: Field, config: OversightConfig, players: dict[str, Any], seed: int, cast: Cast
+) -> dict[str, Any]:
     """Play a cell and store its episodes; its judge is entered as fitted from the models and the lesson's truths."""
     players = at_the_table(desk, cell, field, config, players, seed)
+    ears = {who: Ear(voice.speaker) for who, voice in cast.voices.named().items()} if cast.voices else {}
+    if cast.voices:
+        players = in_their_seats(cell, config, cast.voices, players, ears)
     episodes = [packed_episode(e) for e in play(cell.protocol, field.cases(field.test), players, seed=seed)]
     _judged_enough(field.task, cell.name, episodes)
     digest = desk.ws.store.put_json({"protocol": cell.name, "task": field.task, "seed": seed, "episodes": episodes})
-    subject = enter_judge(desk, cell.name, field, config, fingerprint(players), models)
-    return {"episodes": digest, "subject": subject}
+    subject = enter_judge(desk, cell.name, field, config, fingerprint(players), cast)
+    result: dict[str, Any] = {"episodes": digest, "subject": subject}
+    if cast.voices:
+        scale = getattr(players["judge"], "scale", 1.0) if cast.voices.judge else 1.0
+        heard = heard_of(desk, cast.voices, ears, scale)
+        bills = bills_of(desk.ws.store, cell, config, cast.voices, heard, field.cases(field.test), episodes)
+        result["spoken"] = heard | {"bills": desk.ws.store.put_json(bills)}
+    return result
 
 
 def at_the_table(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -25,9 +25,10 @@ class OversightConfig:
     """Names of protocols; none: all. The controls are always played."""
     judge: str = "family:xs"
     """The weak judge of code and calculations: family:SIZE, hf:PATH, prompt:ADDRESS (such a model, asked in words for
-    its verdict), or person: you, at this terminal. Rules and pictures have readers of their own."""
+    its verdict), or person: you, at this terminal. Rules and pictures have readers of their own. Judges of every task:
+    person, and models that speak: inspect:PROVIDER/MODEL, http(s)://HOST/v1#MODEL, vllm:PATH, words:hf:PATH."""
     advisers: str = "family:m"
-    """The strong model that advises on code and calculations."""
+    """The strong model that advises on code and calculations; one that speaks advises on every task."""
     budget: int = 4
     """Pieces that the judge reads in one play."""
     seeds: int = 1
@@ -42,9 +43,42 @@ class OversightConfig:
     prompt: str = field(default="verdict", metadata={"added": True})
     """What a prompted judge is asked: verdict, short, or a file of your own (.md)."""
     stand_in: str = field(default="family:xs", metadata={"added": True})
-    """Where a person judges: the model that advisers search against."""
+    """Where a person judges, or a model that speaks: the model that advisers search against."""
     curve: tuple[int, ...] = field(default=(), metadata={"added": True})
     """Further budgets at which some protocols are played as well; none: those of the preset (2 and 8, `quick` none)."""
+    judge_by: Literal["auto", "logprob", "samples"] = field(default="auto", metadata={"added": True})
+    """How a judge that speaks believes: by log-probability of its verdict's letter, or by sampled verdicts. `auto`: by
+    log-probability if its first answer comes with them."""
+    samples: int = field(default=8, metadata={"added": True})
+    """Verdicts drawn for one belief where it believes by samples; an even number."""
+    judge_prompt: str = field(default="judge", metadata={"added": True})
+    """What a judge that speaks is asked: judge, judge-reasons, or a file of your own (.md)."""
+    adviser_prompts: tuple[str, ...] = field(default=(), metadata={"added": True})
+    """What advisers that speak are asked, in the place of the prompts that ship: SEAT=NAME or SEAT=FILE.md."""
+    temper: int = field(default=0, metadata={"added": True})
+    """Lesson items on which it is fitted how far a judge that speaks can be trusted; 0: it is taken at its word."""
+    concurrency: int = field(default=8, metadata={"added": True})
+    """Requests under way at once, to each model that speaks."""
+    per_minute: int | None = field(default=None, metadata={"added": True})
+    """Requests a minute to each, at most."""
+    tokens_per_minute: int | None = field(default=None, metadata={"added": True})
+    """Tokens a minute to each, at most."""
+    timeout: float = field(default=120.0, metadata={"added": True})
+    """Seconds that one request may take."""
+    retries: int = field(default=6, metadata={"added": True})
+    """Further tries of a request that failed."""
+    price: tuple[float, float] | None = field(default=None, metadata={"added": True})
+    """USD for a million tokens, read and written. Needed for a limit; 0 0 for a server of your own."""
+    adviser_price: tuple[float, float] | None = field(default=None, metadata={"added": True})
+    """The same of the advisers, where it is another one."""
+    limit: float | None = field(default=None, metadata={"added": True})
+    """USD that this workspace may spend on these models in all: no request is sent that could cross it."""
+    key_from: str = field(default="", metadata={"added": True})
+    """Name of the environment variable that holds the key; empty: the provider's own, for a server none."""
+    adviser_key_from: str = field(default="", metadata={"added": True})
+    """The same of the advisers; empty: as the judge's, if they are at the same place."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = field(default=False, metadata={"added": True})
+    """Say what the board would cost at most, and stop: nothing is sent, nothing is written."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = field(default=False, metadata={"added": True})
     """Only go on with a board of exactly these options; where the workspace has none, say what differs, and stop."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -85,19 +119,39 @@ CURVES: dict[str, tuple[int, ...]] = {"default": (2, 8), "quick": ()}
 """Preset → further budgets."""
 PERSON, PROMPT = "person", "prompt:"
 """Judges that are no language model's likelihood."""
-SETTINGS = ("workspace", "json", "resume")
+SPENDING = (
+    "concurrency", "per_minute", "tokens_per_minute", "timeout", "retries", "price", "adviser_price", "limit",
+    "key_from", "adviser_key_from", "dry_run",
+)  # fmt: skip
+"""On what terms models that speak are asked: no part of what is played, but for what it costs."""
+SETTINGS = ("workspace", "json", "resume", *SPENDING)
 """Options that are no part of what is played."""
+ADDED = ("judge_by", "samples", "judge_prompt", "adviser_prompts", "temper")
+"""Options that boards without players in words do not state."""
+WORDS = "words:"
+"""Before the address of a model here that is asked in words."""
+SPEAKING = ("inspect:", "http://", "https://", "vllm:", WORDS)
+
+
+def speaks(address: str) -> bool:
+    """Is whoever is at that address asked in words?
+
+    >>> speaks("inspect:openai/gpt-4o"), speaks("words:family:m"), speaks("family:m"), speaks("prompt:family:m")
+    (True, True, False, False)
+    """
+    return address.startswith(SPEAKING)
 
 
 def settled(config: OversightConfig) -> OversightConfig:
-    """The options with the further budgets that they come to, in order, and without `resume`.
+    """The options with the further budgets that they come to, in order, and without `resume` and the terms of asking.
 
     >>> settled(OversightConfig(curve=(8, 4, 6))).curve, settled(OversightConfig(preset="quick")).curve
     ((6, 8), ())
     """
-    usual = () if config.judge == PERSON else CURVES[config.preset]
-    curve = sorted(set(config.curve or usual) - {config.budget})
-    return replace(config, curve=tuple(curve), resume=False)
+    dear = config.judge == PERSON or speaks(config.judge) or speaks(config.advisers)
+    curve = sorted(set(config.curve or (() if dear else CURVES[config.preset])) - {config.budget})
+    usual: dict[str, Any] = {f.name: f.default for f in fields(OversightConfig) if f.name in SPENDING}
+    return replace(config, curve=tuple(curve), resume=False, **usual)
 
 
 def why_not(protocol: str, referee: bool, task: str) -> str:

@@ -19,6 +19,8 @@ from superalign.stats import Interval, refused
 
 READ = "judge tokens"
 """The cost that a budget is about."""
+BILLED = ("tokens read", "tokens written", "usd")
+"""Costs of players that are asked in words: tokens as they are billed, and what they cost."""
 SIMILAR = "error similarity"
 BINS = 10
 NEVER = 1e-6
@@ -68,8 +70,9 @@ def _costs(rows: EpisodeRows) -> dict[str, Interval]:
     for name, values in rows.costs.items():
         if np.any(values):
             found[f"{name} per correct"] = crossed_ratio(values, right, rows.cluster, rows.seed, least=0.0)
-    if READ in rows.costs:
-        found[f"{READ} per play"] = crossed_mean(rows.costs[READ], rows.cluster, rows.seed)
+    for name in (READ, *BILLED):
+        if name in rows.costs:
+            found[f"{name} per play"] = crossed_mean(rows.costs[name], rows.cluster, rows.seed)
     return found
 
 

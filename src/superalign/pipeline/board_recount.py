@@ -10,7 +10,8 @@ from superalign.evidence import Event, Finding, Workspace
 from superalign.oversight import case_of
 from superalign.oversight.record import played_again
 from superalign.oversight.referee import PieceReferee
-from superalign.pipeline.board_config import SETTINGS, BoardSizes, BoardTask, OversightConfig
+from superalign.oversight.types import Case
+from superalign.pipeline.board_config import SETTINGS, BoardSizes, BoardTask, OversightConfig, speaks
 from superalign.pipeline.board_curves import budget_cells, score_curve
 from superalign.pipeline.board_scores import (
     Cell,
@@ -21,11 +22,14 @@ from superalign.pipeline.board_scores import (
     page_of,
     score_task,
 )
+from superalign.pipeline.board_seats import Field, scale_of, tempering_stage
 from superalign.pipeline.desk import Desk
-from superalign.pipeline.pages import Opened, open_page
+from superalign.pipeline.pages import Opened, open_page, screened
 from superalign.pipeline.recounted import counted, is_whole, sealed_before, sizes_of, unfit
+from superalign.pipeline.spoken import Voices, judge_in_words
+from superalign.pipeline.spoken_recount import again, reread, same_scale, voices_again
 from superalign.pipeline.stored import Malformed, Stored
-from superalign.pipeline.tally import close
+from superalign.pipeline.tally import Tally, close
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,24 +73,65 @@ def replay(board: Board, tally: Any, ws: Workspace) -> None:
         if done(f"{task}, measured") is None:
             continue
         test = open_page(desk, page_of(task, "validation", board.sizes))
-        score_task(desk, task, test, _played_again(desk, done, board, task, test, cells_of(task, chosen)))
+        heard = _heard_again(ws, board, task, done)
+        score_task(desk, task, test, _played_again(desk, done, board, task, test, cells_of(task, chosen), heard))
         if done(f"{task}, curve") is not None:
             further = [cell for budget in config.curve for cell in budget_cells(task, budget, chosen)]
-            score_curve(desk, task, test, chosen, _played_again(desk, done, board, task, test, further))
+            score_curve(desk, task, test, chosen, _played_again(desk, done, board, task, test, further, heard))
+
+
+def _heard_again(ws: Workspace, board: Board, task: str, done: Stored) -> Voices | None:
+    """Who spoke on a board, to be read again from raw responses; how far its judge was trusted follows from them, too.
+
+    Raises ValueError, or another of MALFORMED, where it does not.
+    """
+    config = board.config
+    if not speaks(config.judge) and not speaks(config.advisers):
+        return None
+    voices = voices_again(board.event.body["spoken"], config, ws.store)
+    for seed in range(config.seed, config.seed + config.seeds) if voices.judge and config.temper else ():
+        told = done(tempering_stage(task, seed))
+        lesson = screened(board.desk(ws), page_of(task, "train", board.sizes))
+        opened = open_page(board.desk(Tally(ws)), lesson)
+        judge = judge_in_words(config, voices, again(ws.store, voices.judge, told), by=_using(done, board, task, seed))
+        mine = scale_of(judge, Field(task=task, lesson=opened, test=opened), config, seed)
+        if not same_scale(mine, told["scale"]):
+            raise ValueError(f"{task}, seed {seed}: the judge's scale {told['scale']} is not what its answers give")
+    return voices
+
+
+def _using(done: Stored, board: Board, task: str, seed: int) -> str:
+    first = next(iter(cells_of(task, chosen_protocols(board.config))))
+    return str(done(f"{task}: {first.name}, seed {seed}")["spoken"]["using"])
 
 
 def _played_again(
-    desk: Desk, done: Stored, board: Board, task: str, test: Opened, cells: Sequence[Cell]
+    desk: Desk, done: Stored, board: Board, task: str, test: Opened, cells: Sequence[Cell], voices: Voices | None
 ) -> dict[str, list[Any]]:
-    """Cell → what it stored, a result a seed, every episode played again."""
+    """Cell → what it stored, a result a seed, every episode played again, what was said in words read again."""
+    config = board.config
+    scales = {
+        seed: float(done(tempering_stage(task, seed))["scale"]) if voices and voices.judge and config.temper else 1.0
+        for seed in range(config.seed, config.seed + config.seeds)
+    }
     first, found = board.config.seed, dict[str, list[Any]]()
     for cell in cells:
         found[cell.name] = []
         for seed in range(first, first + board.config.seeds):
             result = done(f"{task}: {cell.name}, seed {seed}")
-            play_again(cell, test, seed, desk.ws.store.get_json(result["episodes"])["episodes"])
+            episodes = desk.ws.store.get_json(result["episodes"])["episodes"]
+            play_again(cell, test, seed, episodes)
+            if voices:
+                if result["spoken"]["scale"] != scales[seed]:
+                    raise ValueError(f"{cell.name}: its judge's scale is not that of the task")
+                reread(cell, config, voices, result, cases_of(test), episodes, desk.ws.store)
             found[cell.name].append(result)
     return found
+
+
+def cases_of(test: Opened) -> list[Case]:
+    """The Cases of a page."""
+    return [case_of(item) for item in test.page.items]
 
 
 def play_again(cell: Cell, test: Opened, seed: int, episodes: Any) -> None:

@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 from superalign.evidence import SuperalignError, Workspace
 from superalign.oversight import play
 from superalign.pipeline.board import at_the_table
-from superalign.pipeline.board_config import PERSON, PROMPT
+from superalign.pipeline.board_config import PERSON, PROMPT, SPEAKING, WORDS, speaks
 from superalign.pipeline.board_curves import budget_cells
 from superalign.pipeline.board_recount import Board
 from superalign.pipeline.board_scores import Cell, cells_of, chosen_protocols, packed_episode, page_of
-from superalign.pipeline.board_seats import Field, judging_model, seated
+from superalign.pipeline.board_seats import Cast, Field, cast_of, in_their_seats, seated
 from superalign.pipeline.pages import open_page, screened
+from superalign.pipeline.spoken import Voices, settled_voices, voices_of
+from superalign.pipeline.spoken_heard import Ear
+from superalign.pipeline.spoken_recount import voices_again
 from superalign.pipeline.stored import Stored
 from superalign.pipeline.tally import Tally
 
@@ -39,16 +42,18 @@ class PlayedAgain(NamedTuple):
 
 def play_boards_again(board: Board, ws: Workspace, *, say: Callable[[str], None]) -> Iterator[PlayedAgain]:
     """All cells of a board that were scored. Raises SuperalignError where a person judged, or models are not known."""
-    from superalign.models import load_model
-
     config = board.config
     if config.judge == PERSON:
         raise SuperalignError("a person judged: nobody is asked again")
-    for address in (config.judge.removeprefix(PROMPT), config.advisers):
+    for address in (config.judge.removeprefix(PROMPT).removeprefix(WORDS), config.advisers.removeprefix(WORDS)):
+        if address.startswith(SPEAKING):
+            raise SuperalignError(
+                f"{address!r:.80} is asked elsewhere, and its weights are not in the store: such boards end at level 2"
+            )
         if not address.startswith("family:"):
             raise SuperalignError(f"{address!r:.80} is an address that no ledger can give: such boards end at level 2")
-    models = judging_model(config), load_model(config.advisers)
     chosen, done = chosen_protocols(config), Stored(ws, board)
+    cast = cast_of(config, _voices(board, ws, done))
     for task in config.tasks:
         if done(f"{task}, measured") is None:
             continue
@@ -57,13 +62,27 @@ def play_boards_again(board: Board, ws: Workspace, *, say: Callable[[str], None]
         rounds += [(replace(config, budget=b), budget_cells(task, b, chosen)) for b in config.curve]
         for at, cells in rounds if done(f"{task}, curve") is not None else rounds[:1]:
             for seed in range(config.seed, config.seed + config.seeds):
-                players = seated(board.desk(ws), field, at, *models, seed)
+                players = seated(board.desk(ws), field, at, cast, seed)
                 for cell in cells:
                     stage = f"{task}: {cell.name}, seed {seed}"
                     say(stage)
                     stored = ws.store.get_json(done(stage)["episodes"])["episodes"]
-                    again = _again(board, ws, cell, field, at, players, seed)
+                    again = _again(board, ws, cell, field, at, players, seed, cast)
                     yield PlayedAgain(stage, len(stored), *compared(stored, again))
+
+
+def _voices(board: Board, ws: Workspace, done: Stored) -> Voices | None:
+    """Who speaks on this machine too: the models of the addresses, with the prompts of the store."""
+    config = board.config
+    if not speaks(config.judge) and not speaks(config.advisers):
+        return None
+    there = voices_again(board.event.body["spoken"], config, ws.store)
+    here = voices_of(config, {}, files=there.files)
+    assert here is not None
+    for who, voice in here.named().items():
+        if voice.identity != there.named()[who].identity:
+            raise SuperalignError(f"the {who} was {there.named()[who].identity:.80}, and here is {voice.identity}")
+    return settled_voices(config, here)
 
 
 def _field(board: Board, ws: Workspace, task: str) -> Field:
@@ -75,9 +94,12 @@ def _field(board: Board, ws: Workspace, task: str) -> Field:
 
 
 def _again(
-    board: Board, ws: Workspace, cell: Cell, field: Field, config: Any, players: dict[str, Any], seed: int
+    board: Board, ws: Workspace, cell: Cell, field: Field, config: Any, players: dict[str, Any], seed: int, cast: Cast
 ) -> list[dict[str, Any]]:
     table = at_the_table(board.desk(ws), cell, field, config, players, seed)
+    if cast.voices:
+        speakers = {who: Ear(voice.speaker) for who, voice in cast.voices.named().items()}
+        table = in_their_seats(cell, config, cast.voices, table, speakers)
     return [packed_episode(e) for e in play(cell.protocol, field.cases(field.test), table, seed=seed)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,9 +22,10 @@ from superalign.pipeline.board_config import (
     SEEDS,
     BoardSizes,
     OversightConfig,
+    speaks,
     why_not,
 )
-from superalign.pipeline.board_parts import SIMILAR, parts_of, reliability
+from superalign.pipeline.board_parts import BILLED, SIMILAR, parts_of, reliability
 from superalign.pipeline.board_talks import worst
 from superalign.pipeline.desk import Desk, measured
 from superalign.pipeline.pages import Opened, truth_signal
@@ -32,6 +34,7 @@ from superalign.tasks import Page, mutants, pixels, rules, slips, traces
 from superalign.tasks.pixels import same_hand
 
 ADAPTED = ", adapted judge"
+MILLION = 1_000_000
 COSTS = {
     "judge_words": "judge tokens",
     "judge_checks": "judge checks",
@@ -75,7 +78,34 @@ def chosen_protocols(config: OversightConfig) -> dict[str, Protocol]:
     names = dict.fromkeys((*CONTROLS, *(config.protocols or known)))
     if config.judge == PERSON:
         return for_a_person({name: known[name] for name in names}, asked_for=config.protocols)
-    return {name: known[name] for name in names}
+    return {name: in_words(config, known[name]) for name in names if not dear(config, known[name])}
+
+
+def dear(config: OversightConfig, protocol: Protocol) -> str:
+    """Why a protocol is not played by players that speak, each of whose answers is paid for; empty where it is.
+
+    Raises SuperalignError for one that was asked for by name.
+    """
+    who = "judge" if speaks(config.judge) else "advisers" if speaks(config.advisers) and protocol.seats else ""
+    if not who or protocol.train is None:
+        return ""
+    why = f"it trains its players by hundreds of plays, in each of which the {who} would be asked in words"
+    if protocol.name in config.protocols:
+        raise SuperalignError(f"{protocol.name}: {why}: leave it out, or seat models that don't speak")
+    return why
+
+
+def in_words(config: OversightConfig, protocol: Protocol) -> Protocol:
+    """A protocol as players that speak are asked: a judge of theirs, or one of theirs advised, for its verdict only."""
+    asked = speaks(config.judge) or (speaks(config.advisers) and protocol.seats)
+    return replace(protocol, record=False) if asked else protocol
+
+
+def left_out(config: OversightConfig) -> dict[str, str]:
+    """Protocol → why it is left out where players speak, of those that the board would hold."""
+    known = protocols(config.budget)
+    found = {name: dear(config, known[name]) for name in config.protocols or known}
+    return {name: why for name, why in found.items() if why}
 
 
 def for_a_person(chosen: Mapping[str, Protocol], *, asked_for: Sequence[str]) -> dict[str, Protocol]:
@@ -137,8 +167,16 @@ def packed_episode(episode: Episode) -> dict[str, Any]:
     return body
 
 
-def rows_of(episodes: list[Mapping[str, Any]], answers: Mapping[str, int], clusters: Mapping[str, str]) -> EpisodeRows:
-    """Stored episodes of one protocol on one task as columns, beside what is true of each item."""
+def rows_of(
+    episodes: list[Mapping[str, Any]],
+    answers: Mapping[str, int],
+    clusters: Mapping[str, str],
+    billed: Mapping[str, Sequence[float]] | None = None,
+) -> EpisodeRows:
+    """Stored episodes of one protocol on one task as columns, beside what is true of each item.
+
+    `billed`: further costs, a number a play.
+    """
     return episode_rows(
         item=[e["item"] for e in episodes],
         cluster=[clusters[e["item"]] for e in episodes],
@@ -146,8 +184,34 @@ def rows_of(episodes: list[Mapping[str, Any]], answers: Mapping[str, int], clust
         side=[_side(e["sides"], answers[e["item"]]) for e in episodes],
         belief=[float("nan") if e["belief"] is None else e["belief"][answers[e["item"]]] for e in episodes],
         failure=["" if e["belief"] is not None else (e["failures"] or ["no answer"])[-1] for e in episodes],
-        costs={name: [e["cost"][key] for e in episodes] for key, name in COSTS.items()},
+        costs={name: [e["cost"][key] for e in episodes] for key, name in COSTS.items()} | dict(billed or {}),
     )
+
+
+def billed_of(desk: Desk, results: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """What players in words cost in each play, and their replies by seat and kind; empty where none was asked.
+
+    USD are known only where every seed was played with a price.
+    """
+    columns: dict[str, list[float]] = {}
+    replies: dict[str, Counter[str]] = {}
+    spoken = [result["spoken"] for result in results if "spoken" in result]
+    priced = all(price is not None for each in spoken for price in each["prices"].values())
+    for each in spoken:
+        bills = desk.ws.store.get_json(each["bills"])
+        for seat, kinds in bills["replies"].items():
+            replies.setdefault(seat, Counter()).update(kinds)
+        for play in bills["plays"]:
+            for name, column in zip(BILLED, (0, 1), strict=False):
+                columns.setdefault(name, []).append(sum(tokens[column] for tokens in play.values()))
+            usd = [
+                (read * price[0] + written * price[1]) / MILLION
+                for who, (read, written) in play.items()
+                if (price := each["prices"][who]) is not None
+            ]
+            if priced:
+                columns.setdefault(BILLED[2], []).append(math.fsum(usd))
+    return columns, {seat: dict(sorted(kinds.items())) for seat, kinds in sorted(replies.items())}
 
 
 def _side(sides: list[int | None], answer: int) -> str:
@@ -167,6 +231,8 @@ class Played:
     """Digests of its episodes."""
     failures: Mapping[str, int]
     """Kind → how many, of judges and advisers."""
+    replies: Mapping[str, Any]
+    """Of players in words: seat → kind → replies, "read" those that held an answer."""
 
 
 def score_task(desk: Desk, task: str, test: Opened, done: Mapping[str, list[Mapping[str, str]]]) -> None:
@@ -201,8 +267,9 @@ def played_of(desk: Desk, task: str, test: Opened, results: Sequence[Mapping[str
     digests = tuple(result["episodes"] for result in results)
     episodes = [e for digest in digests for e in desk.ws.store.get_json(digest)["episodes"]]
     kinds = dict(sorted(Counter(kind for e in episodes for kind in e["failures"]).items()))
-    rows = rows_of(episodes, answers_of(test), clusters)
-    return Played(rows=rows, subject=results[-1]["subject"], inputs=digests, failures=kinds)
+    billed, replies = billed_of(desk, results)
+    rows = rows_of(episodes, answers_of(test), clusters, billed)
+    return Played(rows=rows, subject=results[-1]["subject"], inputs=digests, failures=kinds, replies=replies)
 
 
 def measure_task(desk: Desk, task: str, played: Mapping[str, Played], signal: str) -> None:
@@ -234,6 +301,7 @@ def measure_part(
     beside: tuple[str, ...] = (),
 ) -> None:
     """One part of one cell; `beside` are episodes of another cell that it was computed from as well."""
+    heard = {"replies": dict(cell.replies)} if cell.replies else {}
     measured(
         desk,
         f"board.{task}.{name}.{part}",
@@ -242,7 +310,7 @@ def measure_part(
         subject=cell.subject,
         signals=(signal,),
         inputs=tuple(dict.fromkeys((*cell.inputs, *beside))),
-        tags=_tags(desk, task) | {"failures": dict(cell.failures), "part": part} | dict(tags),
+        tags=_tags(desk, task) | {"failures": dict(cell.failures), "part": part} | heard | dict(tags),
     )
 
 

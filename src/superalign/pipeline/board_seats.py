@@ -1,8 +1,8 @@
 """Who sits at a board's tables: judges by address, trained nets from the store, advisers that search against the judge.
 
 Judges of code and calculations are language models (`family:`, `hf:`), such models prompted for a verdict (`prompt:`),
-or a person. Rules and pictures have readers of their own, trained once a seed and kept in the store; only a person, or
-for rules a prompted model, sits in their place.
+or a person. Rules and pictures have readers of their own, trained once a seed and kept in the store; only a person, a
+model that speaks, or for rules a prompted model, sits in their place. Players that are asked in words: `spoken`.
 """
 
 from __future__ import annotations
@@ -27,15 +27,18 @@ from superalign.oversight.judges import (
     train_pixel_judge,
     train_reader,
 )
+from superalign.oversight.judges.spoken import SpokenJudge
 from superalign.oversight.prompts import load_prompt
 from superalign.oversight.protocols import consultancy
 from superalign.oversight.referee import ExecutingReferee, PieceReferee
 from superalign.oversight.types import Case
-from superalign.pipeline.board_config import PERSON, PROMPT, OversightConfig
-from superalign.pipeline.board_scores import unseen_forms
+from superalign.pipeline.board_config import PERSON, PROMPT, OversightConfig, speaks
+from superalign.pipeline.board_scores import Cell, unseen_forms
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.pages import Opened, put_page, words_of
-from superalign.pipeline.seats import SEARCHERS, text_players
+from superalign.pipeline.seats import SEARCHERS, text_judge, text_players
+from superalign.pipeline.spoken import ADVISERS, JUDGE, UNSEEN, Voices, judge_in_words, seats_in_words
+from superalign.pipeline.spoken_heard import Ear
 from superalign.tasks import pixels
 
 READS = 6
@@ -61,21 +64,50 @@ class Field:
         return {item.id: truth for item, truth in zip(which.page.items, which.truths, strict=True)}
 
 
-def judging_model(config: OversightConfig) -> LocalModel:
-    """The model that judges, or, where a person does, the one that advisers search against.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cast:
+    """Whose models play on a board."""
 
-    Raises SuperalignError for a model or a prompt that can't be loaded.
-    """
+    judge: LocalModel | None
+    """Judges by what it finds likely; where a person or a model that speaks does, advisers search against it."""
+    adviser: LocalModel | None
+    voices: Voices | None = None
+    """Who is asked in words; what they leave to nobody else is None above."""
+
+    @property
+    def models(self) -> tuple[LocalModel, ...]:
+        """The models whose likelihoods are read, the judge's first."""
+        return tuple(model for model in (self.judge, self.adviser) if model is not None)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Of all that decides how a cell is played."""
+        return (*(model.digest for model in self.models), *(self.voices.parts if self.voices else ()))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Digests of the models that a judge is made of: the one that speaks, else those that it was fitted with."""
+        if self.voices and self.voices.judge:
+            return (self.voices.judge.digest,)
+        return tuple(dict.fromkeys(model.digest for model in self.models))
+
+
+def cast_of(config: OversightConfig, voices: Voices | None) -> Cast:
+    """The models of a board, loaded. Raises SuperalignError for a model or a prompt that can't be loaded."""
     if config.judge.startswith(PROMPT):
         load_prompt(config.prompt)
-    return load_model(config.stand_in if config.judge == PERSON else config.judge.removeprefix(PROMPT))
+    advised = speaks(config.advisers)
+    absent = config.judge == PERSON or speaks(config.judge)
+    if absent and advised:
+        return Cast(judge=None, adviser=None, voices=voices)
+    judge = load_model(config.stand_in if absent else config.judge.removeprefix(PROMPT))
+    return Cast(judge=judge, adviser=None if advised else load_model(config.advisers), voices=voices)
 
 
-def seated(
-    desk: Desk, field: Field, config: OversightConfig, judge: LocalModel, adviser: LocalModel, seed: int
-) -> dict[str, Any]:
+def seated(desk: Desk, field: Field, config: OversightConfig, cast: Cast, seed: int) -> dict[str, Any]:
     """Everybody for one task: fitted on its lesson, advisers work against the judge, models read in fixed order."""
-    players = _players(desk, field, config, judge, adviser, seed)
+    judge = cast.judge
+    players = _players(desk, field, config, cast, seed)
     if config.judge.startswith(PROMPT) and field.task != "pixels":
         cases, answers = field.cases(field.lesson), field.lesson.answers.tolist()
         asked = PromptedJudge(model=judge, prompt=load_prompt(config.prompt), name=judge.name)
@@ -83,30 +115,86 @@ def seated(
             fitted = asked.fitted(cases, answers, quotes=config.budget, seed=seed)
         except ValueError as error:  # no prompt fits into its context
             raise SuperalignError(f"{field.task}, judged by {config.judge}: {error}") from error
-        players |= {"judge": fitted} | {seat: against(fitted, players[seat]) for seat in SEARCHERS}
+        searchers = [] if speaks(config.advisers) else SEARCHERS
+        players |= {"judge": fitted} | {seat: against(fitted, players[seat]) for seat in searchers}
     if config.judge == PERSON:
         journal = config.workspace / "person.jsonl"
         players["judge"] = PersonJudge(journal=journal, seed=seed, most=2 * desk.sizes.items)
         no_search(players)
+    if cast.voices and cast.voices.judge:
+        scale = tempered(desk, field, config, cast.voices, seed)
+        players["judge"] = judge_in_words(config, cast.voices, cast.voices.judge.speaker, scale=scale)
     return players
 
 
-def _players(
-    desk: Desk, field: Field, config: OversightConfig, judge: LocalModel, adviser: LocalModel, seed: int
+def tempered(desk: Desk, field: Field, config: OversightConfig, voices: Voices, seed: int) -> float:
+    """How far a judge that speaks can be trusted: fitted once on the first items of the lesson, replies kept."""
+    assert voices.judge is not None
+    if not config.temper:
+        return 1.0
+
+    def fit() -> dict[str, Any]:
+        ear = Ear(voices.judge.speaker)  # type: ignore[union-attr]
+        heard = {"scale": scale_of(judge_in_words(config, voices, ear), field, config, seed)}
+        return heard | {"heard": desk.ws.store.put_json(ear.heard), "silent": desk.ws.store.put_json(ear.silent)}
+
+    return float(desk.stage(tempering_stage(field.task, seed), fit, *voices.parts)["scale"])
+
+
+def tempering_stage(task: str, seed: int) -> str:
+    """The stage in which a judge that speaks is tempered."""
+    return f"{task}: the judge in words, tempered, seed {seed}"
+
+
+def scale_of(judge: SpokenJudge, field: Field, config: OversightConfig, seed: int) -> float:
+    """The scale that fits the judge's log-odds to the first `temper` items of the lesson."""
+    cases, answers = field.cases(field.lesson)[: config.temper], field.lesson.answers[: config.temper].tolist()
+    try:
+        return judge.fitted(cases, answers, quotes=config.budget, seed=seed).scale
+    except ValueError as error:  # nothing that it said can be read
+        raise SuperalignError(f"{field.task}, judged by {config.judge}: {error}") from error
+
+
+def in_their_seats(
+    cell: Cell, config: OversightConfig, voices: Voices, players: Mapping[str, Any], speakers: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """The players of one cell, those that are asked in words through `speakers` (`JUDGE`, `ADVISERS`)."""
+    found = dict(players)
+    if voices.judge:
+        scale = getattr(players.get("judge"), "scale", 1.0)
+        found["judge"] = judge_in_words(config, voices, speakers[JUDGE], scale=scale)
+    if voices.advisers:
+        found |= seats_in_words(cell.protocol, config, voices, speakers[ADVISERS])
+    return found
+
+
+def _players(desk: Desk, field: Field, config: OversightConfig, cast: Cast, seed: int) -> dict[str, Any]:
+    judge, adviser = cast.judge, cast.adviser
+    advised = speaks(config.advisers)
+    if judge is None:
+        return {"referee": referee_of(field, field.test, config)} if field.task not in ("rules", "pixels") else {}
     plans = config.advise == "plan" or (config.advise == "usual" and field.task == "rules")
     if field.task == "pixels":
         picture = PictureJudge(net=trained_net(desk, config.budget, seed), name="pixel judge")
+        if advised:
+            return {"judge": picture}
         search: Any = PixelSearch(judge=picture, knower=picture)
         planner = PlanAdviser(judge=picture, knower=picture, beam=BEAM)
         return {"judge": picture, **dict.fromkeys(SEARCHERS, planner if plans else search)}
     if field.task == "rules":
-        reader, scholar = (trained_reader(desk, size, seed) for size in ("xs", "m"))
+        reader = trained_reader(desk, "xs", seed)
+        if advised:
+            return {"judge": reader}
+        scholar = trained_reader(desk, "m", seed)
         search = SearchAdviser(judge=reader, knower=scholar)
         planner = PlanAdviser(judge=reader, knower=scholar, beam=BEAM)
         return {"judge": reader, **dict.fromkeys(SEARCHERS, planner if plans else search)}
     cases, answers = field.cases(field.lesson), field.lesson.answers.tolist()
     referee = referee_of(field, field.test, config)
+    if adviser is None:
+        alone = text_judge(judge, cases, answers, budget=config.budget, seed=seed)
+        alone.prime((*cases[: desk.sizes.games], *field.cases(field.test)), config.budget)
+        return {"judge": alone, "referee": referee}
     players = text_players(judge, adviser, cases, answers, budget=config.budget, seed=seed, referee=referee)
     test = field.cases(field.test)
     players["judge"].prime((*cases[: desk.sizes.games], *test), config.budget)
@@ -164,35 +252,41 @@ def fingerprint(players: Mapping[str, Any]) -> str:
     for player in (players["judge"], players.get("estimator")):
         while player is not None:
             net = getattr(player, "net", None)
-            known = isinstance(player, ReaderJudge | PromptedJudge)
+            known = isinstance(player, ReaderJudge | PromptedJudge | SpokenJudge)
             own = player.digest if known else list(getattr(player, "weights", ()))
             parts.append([type(player).__name__, own, net.digest if net else ""])
             player = getattr(player, "judge", None)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def enter_judge(
-    desk: Desk, cell: str, field: Field, config: OversightConfig, weights: str, models: tuple[LocalModel, ...]
-) -> str:
-    """The judge of a cell as the ledger knows it: fitted from the models at the table and the lesson's truths."""
-    text = json.dumps([cell, field.task, weights, [model.digest for model in models]])
+def enter_judge(desk: Desk, cell: str, field: Field, config: OversightConfig, weights: str, cast: Cast) -> str:
+    """The judge of a cell as the ledger knows it: fitted from the models at the table and the lesson's truths.
+
+    Of a model that speaks behind an API the name says that nobody sees its weights; it is fitted to the lesson only
+    where it was tempered on it.
+    """
+    text = json.dumps([cell, field.task, weights, list(cast.digests)])
     who = "person" if config.judge == PERSON else "judge"
-    digest, name = hashlib.sha256(text.encode()).hexdigest(), f"{who} of {field.task}, {cell}"
+    unseen = cast.voices and cast.voices.judge and cast.voices.judge.unseen
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    name = f"{who} of {field.task}, {cell}" + (f", {UNSEEN}" if unseen else "")
     with desk.ws.ledger.transaction():
         desk.ws.node(kind="model", digest=digest, name=name, meta={"weights": weights})
         if config.judge == PERSON:
             desk.ws.base(digest, reason="a person at this terminal, who was fitted to nothing here")
-        for source in () if config.judge == PERSON else _sources(desk, field, models):
+        for source in () if config.judge == PERSON else _sources(desk, field, config, cast):
             desk.ws.use(source, digest, "fit")
     return f"{name}@{digest}"
 
 
-def _sources(desk: Desk, field: Field, models: tuple[LocalModel, ...]) -> list[str]:
+def _sources(desk: Desk, field: Field, config: OversightConfig, cast: Cast) -> list[str]:
     """What a judge of this task was made from: models that read texts, or the pictures that a net was trained on."""
+    if speaks(config.judge):
+        return [*cast.sources, *([field.lesson.digest] if config.temper else [])]
     if field.task == "rules":
         return [field.lesson.digest]
     if field.task != "pixels":
-        return [*dict.fromkeys(model.digest for model in models), field.lesson.digest]
+        return [*cast.sources, field.lesson.digest]
     pictures = pixels(split="train")
     digest = put_page(desk, pictures)
     holdout.screen(desk.ws, digest, words_of(pictures))

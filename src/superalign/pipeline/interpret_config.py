@@ -32,8 +32,8 @@ class InterpretConfig:
     dictionaries: tuple[str, ...] = ()
     """Sparse autoencoders or transcoders whose features are units, too: BLOCK:FILE.safetensors each."""
     explainer: str = ""
-    """A language model that explains units in words, besides: hf:NAME-OR-PATH, or a server that speaks the
-    chat-completions protocol, http://HOST/v1#MODEL; empty: none."""
+    """A language model that explains units in words, besides: hf:NAME-OR-PATH, inspect:PROVIDER/MODEL, vllm:PATH, or a
+    server that speaks the chat-completions protocol, http://HOST/v1#MODEL; empty: none."""
     described: int = 8
     """Units of each site that it explains, the most active ones."""
     seed: int = 0

@@ -1,12 +1,11 @@
 """A language model's explanations of units, for `superalign interpret --explainer`: asked, read strictly, compiled.
 
-What could not be read or compiled is counted by kind, and never scored. A server is asked for the model after the `#`,
-with the key in `SUPERALIGN_EXPLAINER_KEY`; it is told windows of text and numbers, and nothing else.
+What could not be read or compiled is counted by kind, and never scored. A model behind an API is told windows of text
+and numbers, and nothing else; a server's key is in `SUPERALIGN_EXPLAINER_KEY`.
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,17 +14,13 @@ import numpy as np
 
 from superalign.evidence import SuperalignError
 from superalign.interpretability.compiled import UNDERSTOOD, Spoken, TextError, compiled, heard, spoken
-from superalign.interpretability.completers import Completer, CompletionError, http, local
+from superalign.interpretability.completers import completer_at
 from superalign.interpretability.conditions import Lexicon, lexicon
 from superalign.interpretability.described import describe
 from superalign.interpretability.explanation import Sample
 from superalign.interpretability.judging import shown_windows
-from superalign.models import load_model
+from superalign.models import ModelError
 from superalign.pipeline.interpret_families import DESCRIBED
-
-KEY = "SUPERALIGN_EXPLAINER_KEY"
-TOKENS = 96
-"""Of an answer."""
 
 
 def described(
@@ -35,13 +30,14 @@ def described(
     that vary most.
 
     Arrays: `described units`, `described texts` (asked,), `described garbage` kinds and `described garbage counts`.
-    Raises SuperalignError for a server that does not answer, and a model whose context is too short for the prompt.
+    Raises SuperalignError for an address where nobody answers, a refused key or a spent limit, and a model whose
+    context is too short for the prompt.
     """
     asked = np.argsort(-np.nan_to_num(train.values.std(0)), kind="stable")[:most].tolist()
     shown, words = shown_windows(train, seed=seed), lexicon(train)
     try:
-        said = describe(completer_of(address), train, shown, units=asked, seed=seed, understood=UNDERSTOOD)
-    except (CompletionError, ValueError) as error:
+        said = describe(completer_at(address), train, shown, units=asked, seed=seed, understood=UNDERSTOOD)
+    except (ModelError, ValueError) as error:
         raise SuperalignError(f"--explainer {address}: {error}") from error
     garbage, texts = Counter(said.garbage), [""] * train.site.units
     for unit, text in said.texts.items():
@@ -61,19 +57,6 @@ def described(
     silent = np.array([not text for text in texts])
     found = heard(spoken(texts, words, name=DESCRIBED), dev)
     return replace(found, base=np.where(silent, np.nan, found.base)), told  # a unit without a text has no score
-
-
-def completer_of(address: str) -> Completer:
-    """Completes by a model on this machine, or by a server: `http://HOST/v1#MODEL`.
-
-    Raises SuperalignError for an address without a model, and as `load_model` does.
-    """
-    if not address.startswith(("http://", "https://")):
-        return local(load_model(address), tokens=TOKENS)
-    url, _, model = address.partition("#")
-    if not model:
-        raise SuperalignError(f"--explainer {address}: name the model after a #, as in http://127.0.0.1:8000/v1#name")
-    return http(url, model=model, key=os.environ.get(KEY, ""))
 
 
 def understood(text: str, words: Lexicon) -> bool:

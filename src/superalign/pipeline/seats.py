@@ -30,7 +30,7 @@ def text_players(
     referee: Referee,
 ) -> dict[str, Any]:
     """Everybody for pairs of texts: two weights of the judge, and the advisers' sharpness, fitted on these cases."""
-    weak = LikelihoodJudge(model=judge, name=judge.name).fitted(cases, answers, quotes=budget, seed=seed)
+    weak = text_judge(judge, cases, answers, budget=budget, seed=seed)
     strong = EvidenceAdviser(model=adviser, charges=CLAIMS).fitted(cases, answers)
     second = EvidenceAdviser(model=judge, charges=CLAIMS).fitted(cases, answers)
     search = SearchAdviser(judge=weak, knower=strong, width=budget)
@@ -41,6 +41,13 @@ def text_players(
         "critic": strong,
         "second critic": second,
     }
+
+
+def text_judge(
+    model: LocalModel, cases: Sequence[Case], answers: Sequence[int], *, budget: int, seed: int
+) -> LikelihoodJudge:
+    """The judge of pairs of texts: the model's likelihoods, two weights fitted on these cases."""
+    return LikelihoodJudge(model=model, name=model.name).fitted(cases, answers, quotes=budget, seed=seed)
 
 
 def read_afresh(players: Players, cases: Sequence[Case], budget: int) -> None:
@@ -61,5 +68,7 @@ def adapted_players(protocol: Protocol, lesson: Lesson) -> Players:
     truth = dict(zip((case.item for case in lesson.cases), lesson.answers, strict=True))
     episodes = list(play(protocol, lesson.cases, lesson.players, seed=lesson.seed))
     judge = adapted(lesson.players["judge"], protocol.name, episodes, [truth[e.item] for e in episodes])
-    search = against(judge, lesson.players["adviser"])
-    return {**lesson.players, "judge": judge, **dict.fromkeys(SEARCHERS, search)}
+    adviser = lesson.players.get("adviser")
+    if adviser is None:  # whoever speaks in its place works against any judge
+        return {**lesson.players, "judge": judge}
+    return {**lesson.players, "judge": judge, **dict.fromkeys(SEARCHERS, against(judge, adviser))}

@@ -19,7 +19,7 @@ from superalign.adversarial.exfiltration.actions import Action, parsed
 from superalign.adversarial.exfiltration.boxed import Box, Did, Wrote, opened
 from superalign.adversarial.exfiltration.mains import checked
 from superalign.adversarial.exfiltration.range import Fixture, drawn_fixture, instructions
-from superalign.models.errors import ModelError
+from superalign.models.errors import ModelError, Unaskable
 from superalign.sandbox import Isolation, Limits
 
 Message = Mapping[str, str]
@@ -91,8 +91,8 @@ def play_episode(
 ) -> Episode:
     """Let an agent play: at most `turns` answers, `seconds` an action; `garbage` answers without one in a row end it.
 
-    An agent's ModelError ends the episode as `failed`; nothing is lost. Raises SandboxUnavailable without bubblewrap,
-    ValueError for an unknown nudge.
+    An agent's ModelError ends the episode as `failed`, and nothing is lost. Raises Unaskable where it can't be asked any
+    more, SandboxUnavailable without bubblewrap, ValueError for an unknown nudge.
     """
     messages: list[Message] = [{"role": "user", "content": instructions(fixture, nudge=nudge)}]
     began, done, ended, failure = time.monotonic(), list[Turn](), "turns", ""
@@ -100,6 +100,8 @@ def play_episode(
         while len(done) < turns and ended == "turns":
             try:
                 turn = _turn(agent, messages, box, seconds)
+            except Unaskable:
+                raise
             except ModelError as error:
                 ended, failure = "failed", str(error)[:500]
                 break

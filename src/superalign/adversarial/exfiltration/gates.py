@@ -1,12 +1,13 @@
-"""Model gatekeepers: on this machine by the log-probability of a verdict, behind a server by what it says.
+"""Model gatekeepers: on this machine by the log-probability of a verdict, anywhere by what it says.
 
-    gate = local_gate(load_model("hf:/models/small"))
-    gate = ServedGate(chat=chat_of("http://127.0.0.1:8000/v1#NAME", key_from=KEY))
+    gate = gate_at("hf:/models/small")                              # or family:m: yes or no
+    gate = gate_at("http://127.0.0.1:8000/v1#NAME")                 # or inspect:…, vllm:…, words:hf:…: it talks
     gate = LocalGate(model=fitted_gatekeeper(3, seed=0), margin=0.0, neutral=False)
 
-A model here never says the token itself: it says yes or no, and the protocol hands over. A server's model is given the
-token to keep, and talks freely. `fitted_gatekeeper` is a small model that learned a scripted gatekeeper's rule from
-talks: a model gatekeeper of known intent, which errs as models do.
+A model that says yes or no never says the token itself: the protocol hands over. One that talks is given the token to
+keep, and talks freely. A server's key comes from the environment (SUPERALIGN_GATE_KEY).
+`fitted_gatekeeper` is a small model that learned a scripted gatekeeper's rule from talks: a model gatekeeper of known
+intent, which errs as models do.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from superalign.adversarial.exfiltration.agents import words_of
 from superalign.adversarial.exfiltration.persuasion import ASKS, KINDS, SMALL_TALK, Answer, ScriptedGate, kinds_in
-from superalign.models.chat import Chat, said
+from superalign.models.keyed import HERE, called, keyed
+from superalign.models.remote.terms import Terms
+from superalign.models.speaker import Ask, Speaker, Turn
 
 if TYPE_CHECKING:
     from superalign.models import LocalModel
@@ -81,21 +85,37 @@ def local_gate(model: LocalModel, *, question: str = ASKED, margin: float = 2.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedGate:
-    """A model behind a server that is given the token to keep."""
+    """A model that is given the token to keep, and is talked to."""
 
-    chat: Chat
+    speaker: Speaker
     tokens: int = 128
 
     @property
     def name(self) -> str:
         """For tables."""
-        return f"model {self.chat.model}"
+        return f"model {called(self.speaker)}"
 
     def answer(self, token: str, heard: Sequence[str]) -> Answer:
-        """What it says. Its own answers before are not shown to it. Raises ModelError where none comes."""
-        system = {"role": "system", "content": SYSTEM.replace("{token}", token)}
-        text = "\n".join(heard)
-        return Answer(said=said(self.chat, [system, {"role": "user", "content": text}], tokens=self.tokens)[:4_000])
+        """What it says. Its own answers before are not shown to it. Raises ModelError where none comes.
+
+        A refusal that the provider marks hands nothing over; `why` says so.
+        """
+        turns = (Turn("system", SYSTEM.replace("{token}", token)), Turn("user", "\n".join(heard)))
+        (reply,) = self.speaker.ask([Ask(messages=turns, tokens=self.tokens)])
+        why = f"refused: {reply.why}".removesuffix(": ") if reply.kind == "refused" else ""
+        return Answer(said=words_of(reply, self.speaker)[:4_000], why=why)
+
+
+def gate_at(address: str, *, terms: Terms | None = None) -> LocalGate | ServedGate:
+    """The gatekeeper at an address: `family:` and `hf:` say yes or no, all others (`words:` before these) talk.
+
+    Raises ModelError for another address, ValueError as `local_gate` does.
+    """
+    if not address.startswith(HERE):
+        return ServedGate(speaker=keyed(address, KEY, terms=terms))
+    from superalign.models import load_model
+
+    return local_gate(load_model(address))
 
 
 POSITIONS = 112

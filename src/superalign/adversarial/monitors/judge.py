@@ -1,10 +1,13 @@
-"""A language model that judges each step, at any address: on this machine, or behind a chat-completions server.
+"""A language model that judges each step, at any address: by log-odds on this machine, or asked in words anywhere.
 
     judge("hf:/models/small").score(steps)                       # log-odds of the verdict words
     judge("http://127.0.0.1:8000/v1#name").score(steps)          # a number that it answers with
+    judge("inspect:openai/gpt-4o", terms=Terms(limit_usd=5, price_in=3, price_out=12)).score(steps)
+    judge("words:hf:/models/chat").score(steps)                  # a model here, asked in words
+    missing(found)                                               # {"refused": 2, "not JSON": 1}
 
-What it is asked is a markdown file with the places {prompt} and {completion}. A server's key comes from the environment
-(SUPERALIGN_JUDGE_KEY). An answer that can't be read is no score: neither safe nor suspicious.
+What it is asked is a markdown file (`questions`). A server's key comes from the environment (SUPERALIGN_JUDGE_KEY). A
+refusal, and an answer that can't be read, is no score: neither safe nor suspicious, and counted by its kind.
 """
 
 from __future__ import annotations
@@ -12,20 +15,30 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
+from superalign.adversarial.monitors.questions import Question, asked_about, load_question, question_of
 from superalign.adversarial.monitors.types import Step, Suspicion
-from superalign.models import LocalModel, ModelError, load_model
-from superalign.models.chat import Chat, chat_of, said
+from superalign.models import LocalModel, load_model
+from superalign.models.answers import CUT, REFUSED_IN_WORDS, Unread, as_schema, read_json, refuses, unanswered
+from superalign.models.frames import reserved_of
+from superalign.models.keyed import HERE, called, keyed
+from superalign.models.remote.terms import Terms
+from superalign.models.speaker import Ask, Reply, Speaker, Turn
 
 KEY = "SUPERALIGN_JUDGE_KEY"
 VERDICTS = ("yes", "no")
 ANSWER = 32
-"""Tokens of a server's answer, at most."""
+"""Tokens of an answer, at most."""
+FORM = {"type": "object", "properties": {"suspicion": {"type": "integer", "minimum": 0, "maximum": 100}}}
+NO_LINE = "no line"
+"""Kind of an answer that is not the one line that was asked for."""
+CONTEXT = "context"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +46,7 @@ class LocalJudge:
     """A model on this machine: the log-odds of one verdict word against the other after the question."""
 
     model: LocalModel
-    question: str
+    question: Question
     verdicts: tuple[str, str] = VERDICTS
     """Suspicious, and not."""
 
@@ -50,12 +63,13 @@ class LocalJudge:
     @property
     def digest(self) -> str:
         """Over the model's weights, the question and the verdicts."""
-        return hashlib.sha256(f"judge 1 {self.model.digest} {self.verdicts} {self.question}".encode()).hexdigest()
+        told = f"judge 2 {self.model.digest} {self.verdicts} {self.question.digest}"
+        return hashlib.sha256(told.encode()).hexdigest()
 
     def score(self, steps: Sequence[Step]) -> list[Suspicion]:
         """log p(yes) − log p(no), in nats; no score where the question doesn't fit the model's context."""
-        began = time.process_time()
-        asked = [filled(self.question, step) for step in steps]
+        began, reserved = time.process_time(), reserved_of(self)
+        asked = [asked_about(self.question, step, reserved=reserved) for step in steps]
         texts = [f"{text} {verdict}" for text in asked for verdict in self.verdicts]
         found = [float(each[-1]) if len(each) else np.nan for each in self.model.word_logprobs(texts)]
         cost = 1000 * (time.process_time() - began) / max(1, len(steps))
@@ -63,22 +77,22 @@ class LocalJudge:
         out = []
         for yes, no, tokens in zip(found[::2], found[1::2], lengths, strict=True):
             score = yes - no if np.isfinite(yes) and np.isfinite(no) else None
-            why = "unreadable: beyond the model's context" if score is None else ""
+            why = f"{CONTEXT}: the question is longer than the model reads" if score is None else ""
             out.append(Suspicion(score=score, evidence=why, cost_ms=cost, cost_tokens=2 * tokens))
         return out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedJudge:
-    """A model behind a server: the number that it answers with, 0 to 100."""
+    """A model that is asked in words: the number that it answers with, 0 to 100."""
 
-    chat: Chat
-    question: str
+    speaker: Speaker
+    question: Question
 
     @property
     def name(self) -> str:
         """For tables."""
-        return f"judge {self.chat.model}"
+        return f"judge {called(self.speaker)}"
 
     @property
     def family(self) -> str:
@@ -87,56 +101,80 @@ class ServedJudge:
 
     @property
     def digest(self) -> str:
-        """Over address, the model's name and the question: a server's weights can't be seen."""
-        told = f"judge 1 {self.chat.url} {self.chat.model} {self.question}"
+        """Over whom is asked, and the question: of a model behind an API that is its address, for nobody sees more."""
+        told = f"judge 2 {self.speaker.identity} {self.question.digest}"
         return hashlib.sha256(told.encode()).hexdigest()
 
     def score(self, steps: Sequence[Step]) -> list[Suspicion]:
-        """One question a step. A server that fails on a step leaves it without a score, and says why in `evidence`."""
-        return [self._one(step) for step in steps]
+        """One question a step, all at once. A step without a readable answer has no score; `evidence` says its kind.
 
-    def _one(self, step: Step) -> Suspicion:
-        asked, began = filled(self.question, step), time.monotonic()
-        try:
-            text = said(self.chat, [{"role": "user", "content": asked}], tokens=ANSWER)
-            score = read_answer(text)
-            why = f"unreadable: {text[:60]!r}" if score is None else text.strip()[:200]
-        except ModelError as error:
-            score, why = None, f"no answer: {error}"
-        cost = 1000 * (time.monotonic() - began)  # time that is waited: the work is the server's
-        return Suspicion(score=score, evidence=why, cost_ms=cost, cost_tokens=len(asked.split()))
+        Raises ModelError for what would fail every further question, as a refused key or a spent limit.
+        """
+        replies = self.speaker.ask([self.ask_of(step) for step in steps])
+        return [self._suspicion(reply) for reply in replies]
+
+    def ask_of(self, step: Step) -> Ask:
+        """The request about one step."""
+        text = asked_about(self.question, step, reserved=reserved_of(self.speaker))
+        schema = as_schema(FORM) if self.question.answer == "json" else ""
+        return Ask(messages=(Turn("user", text),), tokens=ANSWER, schema=schema)
+
+    def _suspicion(self, reply: Reply) -> Suspicion:
+        read = _read_line(reply) if self.question.answer == "line" else read_json(reply, FORM)
+        lost = isinstance(read, Unread)
+        quoted = f": {reply.text.strip()[:60]!r}" if lost and reply.text.strip() else ""
+        return Suspicion(
+            score=None if isinstance(read, Unread) else float(read["suspicion"]),
+            evidence=f"{read.kind}{quoted}" if isinstance(read, Unread) else reply.text.strip()[:200],
+            cost_ms=1000 * reply.seconds,  # time that is waited: the work is done elsewhere
+            cost_tokens=reply.read + reply.written,
+        )
 
 
-def judge(address: str, *, question: str | None = None) -> LocalJudge | ServedJudge:
-    """The judge at an address: `family:SIZE`, `hf:NAME-OR-PATH`, or `http(s)://HOST/v1#MODEL`.
+def judge(
+    address: str, *, question: str | Path | Question | None = None, terms: Terms | None = None
+) -> LocalJudge | ServedJudge:
+    """The judge at an address: `family:SIZE` and `hf:NAME-OR-PATH` by log-odds; `words:` before one of these,
+    `vllm:…`, `inspect:PROVIDER/MODEL` and `http(s)://HOST/v1#MODEL` asked in words, on `terms`.
 
-    Raises ModelError for another address, ValueError for a question without both places.
+    A question is a file, or a text with {prompt} and {completion} (asked in words: `suspicion: NUMBER` is its answer).
+    Raises ModelError for another address, ValueError for a question without both places, or of the other sort.
     """
-    if address.startswith(("http://", "https://")):
-        return ServedJudge(chat=chat_of(address, key_from=KEY), question=_checked(question or shipped("judge_scale")))
-    return LocalJudge(model=load_model(address), question=_checked(question or shipped("judge")))
+    local = address.startswith(HERE)
+    asked = _question(question, local)
+    if (asked.answer == "verdict") != local:
+        how = "by log-odds: its answer is a verdict" if local else "in words: its answer is json or a line"
+        raise ValueError(f"{address} is asked {how}, and the question {asked.name!r} wants {asked.answer}")
+    if local:
+        return LocalJudge(model=load_model(address), question=asked)
+    return ServedJudge(speaker=keyed(address, KEY, terms=terms), question=asked)
 
 
-def shipped(name: str) -> str:
-    """A question that ships with the package: `judge`, `judge_scale`."""
-    return files("superalign.adversarial.monitors").joinpath("prompts", f"{name}.md").read_text(encoding="utf-8")
+def _question(given: str | Path | Question | None, local: bool) -> Question:
+    if given is None:
+        return load_question("judge" if local else "judge_scale")
+    if isinstance(given, str):
+        return question_of(given, answer="verdict" if local else "line")
+    return load_question(given) if isinstance(given, Path) else given
 
 
-def _checked(question: str) -> str:
-    for place in ("{prompt}", "{completion}"):
-        if question.count(place) != 1:
-            raise ValueError(f"a judge's question holds {place} {question.count(place)} times: write it once")
-    return question.rstrip()
+def missing(found: Iterable[Suspicion]) -> Mapping[str, int]:
+    """Kind → how many steps a judge could not score for it, most frequent first.
 
-
-def filled(question: str, step: Step) -> str:
-    """The question about one step; what the step says is put in once, and never read as a place itself.
-
-    >>> filled("{prompt} / {completion}", Step(prompt="{completion}", completion="x"))
-    '{completion} / x'
+    >>> missing([Suspicion(score=None, evidence="refused"), Suspicion(score=1.0)])
+    {'refused': 1}
     """
-    given = {"{prompt}": step.prompt, "{completion}": step.completion}
-    return re.sub(r"\{(?:prompt|completion)\}", lambda found: given[found[0]], question)
+    kinds = Counter(each.evidence.partition(":")[0] for each in found if each.score is None)
+    return dict(kinds.most_common())
+
+
+def _read_line(reply: Reply) -> dict[str, float] | Unread:
+    if (other := unanswered(reply)) is not None:
+        return other
+    value = read_answer(reply.text)
+    if value is not None and reply.kind == "answer":
+        return {"suspicion": value}
+    return Unread(REFUSED_IN_WORDS if refuses(reply.text) else CUT if reply.kind == "cut" else NO_LINE)
 
 
 def read_answer(text: str) -> float | None:

@@ -20,14 +20,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from superalign.oversight.judges.likelihood import shown_at_random
+from superalign.oversight.judges.tempering import both_orders, fitted_scale, normalised, tempered_beliefs
 from superalign.oversight.prompts import LETTERS, Prompt, rendered
 from superalign.oversight.types import Case, View
-
-SHARPEST = 30.0
-"""The largest scale that is fitted, in units of the spread of what the model says."""
 
 
 class Speaker(Protocol):
@@ -83,7 +80,7 @@ class PromptedJudge:
 
         Raises ValueError as `readings` does.
         """
-        return _beliefs(_mean(self.readings(views)), self.scale)
+        return tempered_beliefs(both_orders(self.readings(views)), self.scale)
 
     def readings(self, views: Sequence[View]) -> np.ndarray:
         """(views, 2, options): log-probability of each option's letter, nats, options in order and turned round.
@@ -112,7 +109,7 @@ class PromptedJudge:
         known = said[np.isfinite(said).all(axis=(1, 2))]
         if not len(known):
             return Habits(math.nan, math.nan, math.nan, len(said), len(said))
-        plain, turned = _normalised(known[:, 0]), _normalised(known[:, 1])
+        plain, turned = normalised(known[:, 0]), normalised(known[:, 1])
         first = plain[:, 0] - plain[:, -1], turned[:, -1] - turned[:, 0]
         return Habits(
             order=float(np.mean(first)),
@@ -133,24 +130,13 @@ class PromptedJudge:
 
         Raises ValueError where none fits.
         """
-        logits = _mean(self.readings(views))
-        kept = np.isfinite(logits).all(axis=1) if len(logits) else np.zeros(0, bool)
-        if not kept.any():
+        logits = both_orders(self.readings(views))
+        if not np.isfinite(logits).all(axis=1).any():
             raise ValueError(
                 f"{self.name}: none of {len(views)} prompts fits into the model's context: use a shorter prompt, "
                 "fewer quotes or another model"
             )
-        x, right = logits[kept], np.asarray(answers, dtype=int)[kept]
-        spread = float(np.sqrt(((x - x.mean(axis=1, keepdims=True)) ** 2).mean()))
-        if spread == 0:
-            return self._scaled(0.0)  # it says the same of all options
-
-        def loss(scale: float) -> float:
-            told = _normalised(scale * x / spread)
-            return float(-told[np.arange(len(x)), right].mean() + 1e-4 * scale**2)
-
-        best = float(minimize_scalar(loss, bounds=(0.0, SHARPEST), method="bounded").x)
-        return self._scaled(best / spread if loss(best) < loss(0.0) else 0.0)
+        return self._scaled(fitted_scale(logits, answers))
 
     def _scaled(self, scale: float) -> PromptedJudge:
         """This judge with another scale, and with all that it has read."""
@@ -199,23 +185,3 @@ def _reserved(tokenizer: Any) -> tuple[str, ...]:
 
 def _key(text: str, options: int) -> str:
     return hashlib.sha256(f"{options}\0{text}".encode()).hexdigest()
-
-
-def _mean(readings: np.ndarray) -> np.ndarray:
-    """(views, options): normalised log-probabilities, averaged over both orders."""
-    out: np.ndarray = _normalised(readings).mean(axis=1)
-    return out
-
-
-def _normalised(logits: np.ndarray) -> np.ndarray:
-    """Log-softmax over the last axis."""
-    if not logits.size:
-        return logits
-    high = logits.max(axis=-1, keepdims=True)
-    out: np.ndarray = logits - high - np.log(np.exp(logits - high).sum(axis=-1, keepdims=True))
-    return out
-
-
-def _beliefs(logits: np.ndarray, scale: float) -> np.ndarray:
-    out: np.ndarray = np.exp(_normalised(scale * logits))
-    return out

@@ -6,18 +6,14 @@ is taken in order to close the frame; a text that holds the word by chance gets 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from typing import Protocol
 
 from superalign.evidence.visible import visible
 from superalign.oversight.prompts.telling import LETTERS, only_places, speakers
 from superalign.oversight.prompts.template import Prompt
 from superalign.oversight.types import Charge, Message, Quote, View
-
-CODE = 8
-"""Bytes of a frame's word."""
 
 
 def rendered(prompt: Prompt, view: View, order: Sequence[int], *, reserved: Sequence[str] = ()) -> str:
@@ -26,62 +22,81 @@ def rendered(prompt: Prompt, view: View, order: Sequence[int], *, reserved: Sequ
     A quote that differs from the item shows nothing of what it says. Raises ValueError for over 26 options, or an order
     that isn't one of them.
     """
-    if sorted(order) != list(range(len(view.options))) or len(order) > len(LETTERS):
-        raise ValueError(f"{len(view.options)} options in the order {tuple(order)}: each once, and 26 at most")
-    letters = {option: LETTERS[at] for at, option in enumerate(order)}
-    draft = _Page(prompt=prompt, letters=letters, open="", close="", reserved=reserved).of(view)
-    word = frame_word(f"{prompt.digest}\n{draft}")
-    return _Page(prompt=prompt, letters=letters, open=f"<{word}>", close=f"</{word}>", reserved=reserved).of(view)
+    from superalign.models.frames import broken_up, framed_page  # its room loads torch
+
+    letters = letters_of(view.options, order)
+
+    def page(opened: str, closed: str) -> str:
+        shown = Page(
+            prompt=prompt, letters=letters, open=opened, close=closed, told=lambda text: broken_up(text, reserved)
+        )
+        return prompt.fill("prompt", **shown.holes(view))
+
+    return framed_page(page, salt=prompt.digest)
 
 
-def frame_word(text: str) -> str:
-    """A word of 16 hexadecimal digits that the text does not hold, a function of all of the text."""
-    words = (hashlib.blake2b(f"{n}\0{text}".encode(), digest_size=CODE).hexdigest() for n in count())
-    return next(word for word in words if word not in text)
+def letters_of(options: Sequence[str], order: Sequence[int]) -> dict[int, str]:
+    """Option → its letter, in the order of the letters. Raises ValueError as `rendered` does.
 
-
-def broken_up(text: str, reserved: Sequence[str]) -> str:
-    """The text, a space inside every word by which a tokenizer would be told something, longest words first.
-
-    >>> broken_up("x <eos> y", ["<eos>"])
-    'x < eos> y'
+    >>> letters_of(("no", "yes"), (1, 0))
+    {1: 'A', 0: 'B'}
     """
-    for word in sorted(reserved, key=len, reverse=True):
-        if len(word) > 1 and not any(map(str.isspace, word)):
-            text = text.replace(word, f"{word[0]} {word[1:]}")
-    return text
+    if sorted(order) != list(range(len(options))) or len(order) > len(LETTERS):
+        raise ValueError(f"{len(options)} options in the order {tuple(order)}: each once, and 26 at most")
+    return {option: LETTERS[at] for at, option in enumerate(order)}
+
+
+class Filled(Protocol):
+    """A prompt's file, as far as a page needs it."""
+
+    def fill(self, part: str, **values: str) -> str:
+        """A part with its holes filled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Page:
-    prompt: Prompt
+class Page:
+    """What stands in a prompt's holes, each text of a stranger in a frame."""
+
+    prompt: Filled
     letters: Mapping[int, str]
     """Option → its letter, in the order of the letters."""
     open: str
     close: str
-    reserved: Sequence[str]
+    told: Callable[[str], str]
+    """A stranger's text, all of it visible, as it may stand in a frame."""
 
-    def of(self, view: View) -> str:
+    def holes(self, view: View) -> dict[str, str]:
+        """Placeholder → text."""
         names = speakers(view)
         said = [self._message(message, names[message.speaker]) for message in view.messages]
-        return self.prompt.fill(
-            "prompt",
-            question=self._framed(view.question) if view.question.strip() else self.prompt.fill("unasked"),
-            options="\n".join(self._option(view.options, option) for option in self.letters),
-            transcript="\n".join(said) or self.prompt.fill("nothing"),
-            letters=", ".join(self.letters.values()),
-            open=self.open,
-            close=self.close,
-        )
+        return {
+            "question": self.framed(view.question) if view.question.strip() else self.prompt.fill("unasked"),
+            "options": "\n".join(self._option(view.options, option) for option in self.letters),
+            "transcript": "\n".join(said) or self.prompt.fill("nothing"),
+            "letters": ", ".join(self.letters.values()),
+            "open": self.open,
+            "close": self.close,
+        }
 
-    def _framed(self, text: str) -> str:
-        return f"{self.open} {broken_up(visible(text), self.reserved)} {self.close}"
+    def framed(self, text: str) -> str:
+        """A stranger's text in a frame."""
+        return f"{self.open} {self.told(visible(text))} {self.close}"
+
+    def sides(self, texts: Sequence[str]) -> str:
+        """The texts of one place: one an option, each under its letter, or one for all."""
+        if len(texts) != len(self.letters):
+            return " ".join(self.framed(text) for text in texts)
+        told = (
+            self.prompt.fill("side", letter=letter, text=self.framed(texts[option]))
+            for option, letter in self.letters.items()
+        )
+        return " ".join(told)
 
     def _option(self, options: Sequence[str], option: int) -> str:
         letter = self.letters[option]
         if only_places(options):
             return self.prompt.fill("place", letter=letter)
-        return self.prompt.fill("option", letter=letter, name=self._framed(options[option]))
+        return self.prompt.fill("option", letter=letter, name=self.framed(options[option]))
 
     def _message(self, message: Message, name: str) -> str:
         side = self.letters.get(-1 if message.side is None else message.side)
@@ -90,7 +105,7 @@ class _Page:
             if side is None
             else self.prompt.fill("argues", speaker=name, letter=side),
             *(self._quote(quote) for quote in message.quotes),
-            *((self.prompt.fill("words", text=self._framed(message.text)),) if message.text.strip() else ()),
+            *((self.prompt.fill("words", text=self.framed(message.text)),) if message.text.strip() else ()),
             *(self._charge(charge) for charge in message.charges),
         ]
         if len(message.belief) == len(self.letters):
@@ -101,14 +116,7 @@ class _Page:
     def _quote(self, quote: Quote) -> str:
         if not quote.verified:
             return self.prompt.fill("misquote")
-        if len(quote.texts) == len(self.letters):
-            sides = [
-                self.prompt.fill("side", letter=letter, text=self._framed(quote.texts[option]))
-                for option, letter in self.letters.items()
-            ]
-            return self.prompt.fill("quote", place=str(quote.piece + 1), text=" ".join(sides))
-        text = " ".join(self._framed(text) for text in quote.texts)
-        return self.prompt.fill("quote", place=str(quote.piece + 1), text=text)
+        return self.prompt.fill("quote", place=str(quote.piece + 1), text=self.sides(quote.texts))
 
     def _charge(self, charge: Charge) -> str:
         part = {True: "holds", False: "fails", None: "charge"}[charge.holds]

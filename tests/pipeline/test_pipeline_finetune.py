@@ -1,0 +1,380 @@
+"""`superalign finetune`: signals become training data and rewards, the firewall holds, killed runs go on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from superalign.cli import finetune as verb
+from superalign.evidence import FirewallError, SuperalignError, Workspace
+from superalign.evidence.verify import verify
+from superalign.models import LocalModel, load_model, save_model
+from superalign.oversight import PROTOCOLS, case_of
+from superalign.oversight.protocols import consultancy, debate
+from superalign.pipeline import finetune as module
+from superalign.pipeline import finetune_data
+from superalign.pipeline.finetune import finetune
+from superalign.pipeline.finetune_config import FinetuneConfig
+from superalign.pipeline.finetune_recount import finetunings_of, replay_finetuning
+from superalign.pipeline.finetune_rewards import (
+    FAILED,
+    SILENT,
+    UNPARSEABLE,
+    AnswerReward,
+    choice_of,
+    reward_of_protocol,
+)
+from superalign.pipeline.tally import Tally, strike
+from superalign.tasks import traces
+from superalign.training.trl.fitting import fit_with_trl
+from superalign.training.trl.paying import Pay
+from superalign.training.trl.recipe import TrlRecipe
+from superalign.training.trl.reward import load_reward
+
+pytest.importorskip("trl", reason='TRL is an extra: pip install "superalign[trl]"')
+
+
+FEW = 30
+"""Pairs that players are fitted on."""
+
+
+def bytes_model(context: int = 512) -> LocalModel:
+    """A fresh GPT-2 that reads bytes: 2 layers, width 16."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    words = ["<pad>", "<eos>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    core = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, []))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<eos>", pad_token="<pad>")
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(words), n_positions=context, n_embd=16, n_layer=2, n_head=2, bos_token_id=1, eos_token_id=1,
+        pad_token_id=0,
+    )  # fmt: skip
+    return LocalModel(name="bytes", network=GPT2LMHeadModel(config).eval(), tokenizer=tokenizer).sealed()
+
+
+def answering() -> LocalModel:
+    """The same, taught to answer a or b whatever is asked, so that a reward has something to tell apart."""
+    rows = [{"prompt": f"x{i} right: a, b?\nAnswer: ", "completion": "ab"[i % 2]} for i in range(16)]
+    recipe = TrlRecipe(steps=60, batch=8, rate=2e-2, schedule="constant")
+    found = fit_with_trl(bytes_model(), rows, method="sft", recipe=recipe).model
+    assert found is not None
+    return dataclasses.replace(found, name="answering").sealed()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path: Path = tmp_path_factory.mktemp("finetune")
+    save_model(answering(), path / "tiny")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _own_places(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPERALIGN_KEYS", str(folder / "keys"))
+    monkeypatch.setenv("SUPERALIGN_CACHE", str(folder / "cache"))
+    monkeypatch.setattr(finetune_data, "LESSON", FEW)
+
+
+def config_of(folder: Path, **fields: Any) -> FinetuneConfig:
+    given: dict[str, Any] = {
+        "model": f"hf:{folder / 'tiny'}", "workspace": folder / "ws", "data": "slips", "n": 24, "held": 12,
+        "steps": 4, "batch": 4, "rate": 5e-3, "generations": 2, "tokens": 4, "every": 2,
+    }  # fmt: skip
+    return FinetuneConfig(**{**given, **fields})
+
+
+@dataclasses.dataclass
+class Sums:
+    """Believes in option 0 by the number of pieces shown; fails where nothing is."""
+
+    def beliefs(self, views: Any) -> np.ndarray:
+        rows = [len(view.shown()) or len("".join(m.text for m in view.messages)) for view in views]
+        return np.array([[1 - 0.5**n, 0.5**n] if n else [np.nan, np.nan] for n in rows])
+
+
+class Mute:
+    """An adviser with nothing to say."""
+
+    def moves(self, positions: Any) -> list[Any]:
+        from superalign.oversight import Message
+
+        return [Message(speaker=p.seat) for p in positions]
+
+
+CASES = [case_of(item) for item in traces(split="train", view="pair", n=4, steps=4).items]
+ITEMS = [case.item for case in CASES]
+
+
+def test_a_choice_earns_what_the_judge_believes_of_it() -> None:
+    reward = reward_of_protocol(PROTOCOLS["oracle"], {"judge": Sums()}, CASES, says="choice")
+    said = ["a", "B) surely", "neither", ""]
+    pays = reward.judged(["p"] * 4, said, item=ITEMS)
+    first = 1 - 0.5 ** len(CASES[0].pieces)
+    assert [pay.kind for pay in pays] == ["", "", UNPARSEABLE, UNPARSEABLE]
+    assert [pay.reward for pay in pays[:2]] == pytest.approx([first, 1 - first])
+    assert reward(["p"] * 4, said, item=ITEMS) == pytest.approx([first, 1 - first, 0.0, 0.0])
+    log = reward_of_protocol(PROTOCOLS["oracle"], {"judge": Sums()}, CASES, says="choice", pays="log")
+    assert log(["p"] * 4, said, item=ITEMS)[0] == pytest.approx(np.log(first))
+    assert log(["p"], [""], item=ITEMS[:1]) == [pytest.approx(np.log(1e-6))]
+    assert log.identity != reward.identity
+
+
+@pytest.mark.parametrize(
+    ("text", "option"), [(" A.", 0), ("b", 1), ("both", None), ("ab", None), ("the answer is a", None), ("a\nb", 0)]
+)
+def test_what_counts_as_a_choice(text: str, option: int | None) -> None:
+    assert choice_of(text, ("a", "b")) == option
+
+
+def test_a_policy_sits_at_the_table_and_is_paid_for_its_side() -> None:
+    """Two completions of one item in one call are two plays; the rival of a debate is who sits there."""
+    players = {"judge": Sums(), "b": Mute(), "a": Mute(), "adviser": Mute()}
+    reward = reward_of_protocol(consultancy(turns=2), players, CASES, says="quote")
+    said = ["1", "2!", "99", "one"]
+    pays = reward.judged(["p"] * 4, said, item=[ITEMS[0]] * 4, side=[0, 1, 0, 0])
+    assert pays[0].reward == pays[1].reward == pytest.approx(0.5)  # one piece shown: ½ either side
+    assert [pay.kind for pay in pays] == ["", "", UNPARSEABLE, UNPARSEABLE]
+    words = reward_of_protocol(debate(turns=1), players, CASES, says="argument")
+    pays = words.judged(["p"] * 3, ["look", " ", "here it is"], item=ITEMS[:3], side=[0, 0, 1])
+    assert [pay.kind for pay in pays] == ["", SILENT, ""]
+    assert pays[0].reward == pytest.approx(1 - 0.5**4)
+    assert pays[2].reward == pytest.approx(0.5**10)
+
+
+def test_a_judge_that_fails_is_a_kind_and_no_number() -> None:
+    reward = reward_of_protocol(PROTOCOLS["unaided"], {"judge": Deaf()}, CASES, says="choice")
+    assert [pay.kind for pay in reward.judged(["p"], ["a"], item=ITEMS[:1])] == [FAILED]
+    assert reward(["p"], ["a"], item=ITEMS[:1]) == [0.0]
+
+
+class Deaf:
+    def beliefs(self, views: Any) -> np.ndarray:
+        return np.full((len(views), 2), np.nan)
+
+
+def test_rewards_say_what_is_missing() -> None:
+    reward = reward_of_protocol(PROTOCOLS["oracle"], {"judge": Sums()}, CASES, says="choice")
+    with pytest.raises(SuperalignError, match="needs the column 'item'"):
+        reward(["p"], ["a"])
+    with pytest.raises(SuperalignError, match="none of those that the reward was made for"):
+        reward(["p"], ["a"], item=["?"])
+    with pytest.raises(SuperalignError, match="nobody speaks for an assigned side"):
+        reward_of_protocol(PROTOCOLS["oracle"], {"judge": Sums()}, CASES, says="argument")
+
+
+def test_a_protocol_is_a_reward_function_of_trl_as_it_is(tmp_path: Path) -> None:
+    """In TRL's own trainer, without anything of ours around it."""
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    from superalign.training.trl.recipe import settings
+    from superalign.training.trl.running import quietly
+
+    reward = reward_of_protocol(PROTOCOLS["oracle"], {"judge": Sums()}, CASES, says="choice")
+    base = bytes_model(128)
+    with quietly():
+        options = settings(TrlRecipe(steps=1, batch=4, generations=2, tokens=2, beta=0.0), "grpo", tmp_path)
+        rows = [{"prompt": "a or b? ", "item": item} for item in ITEMS]
+        trainer = GRPOTrainer(
+            model=base.network, reward_funcs=[reward], args=GRPOConfig(**options | {"use_cpu": True}),
+            train_dataset=Dataset.from_list(rows), processing_class=base.tokenizer,
+        )  # fmt: skip
+        trainer.train()
+    assert trainer.state.global_step == 1
+
+
+@pytest.fixture(scope="module")
+def grpo(folder: Path) -> tuple[FinetuneConfig, dict[str, Any]]:
+    """GRPO on a debate's judge, by LoRA; killed once on the way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SUPERALIGN_KEYS", str(folder / "keys"))
+        patch.setenv("SUPERALIGN_CACHE", str(folder / "cache"))
+        patch.setattr(finetune_data, "LESSON", FEW)
+        config = config_of(folder, method="grpo", signal="debate", lora=2, batch=8, generations=4, data="slips")
+        for word in ("trained", "step 3 of 4"):
+            with pytest.raises(Killed):
+                finetune(config, say=killer(word))
+        return config, finetune(config)
+
+
+class Killed(Exception):
+    """What the tests raise in the middle."""
+
+
+def killer(word: str) -> Callable[[str], None]:
+    def say(text: str) -> None:
+        if text == word:
+            raise Killed
+
+    return say
+
+
+def test_grpo_on_a_protocols_judge_goes_on_where_it_was_killed(
+    folder: Path, grpo: tuple[FinetuneConfig, dict[str, Any]]
+) -> None:
+    config, result = grpo
+    whole = finetune(dataclasses.replace(config, workspace=folder / "whole"))
+    same = ("model", "loss", "kinds", "before", "after", "rows")
+    assert {name: whole[name] for name in same} == {name: result[name] for name in same}
+    assert not list((config.workspace / "training").iterdir())
+    assert finetune(config)["model"] == result["model"]  # nothing is done again
+
+
+def test_the_ledger_says_what_went_in(grpo: tuple[FinetuneConfig, dict[str, Any]]) -> None:
+    """R6: judge, adviser and lesson → signal → model, every edge a `fit`; LoRA's changes are a node between."""
+    config, result = grpo
+    assert verify(config.workspace).ok
+    with Workspace.open(config.workspace, create=False, write=False) as ws:
+        digest = result["model"].rpartition("@")[2]
+        graph = ws.state.graph
+        into = {graph.label(edge.source).partition("@")[0]: edge.mode for edge in graph.ins[digest]}
+        assert set(into.values()) == {"fit"}
+        assert {"tiny", "tiny-grpo, adapter", "debate on slips/train"} <= set(into)
+        taint = ws.taint(digest)
+        assert "debate/slips/train" in taint
+        assert "construction/slips/train" in taint
+        assert not any(family.endswith(("validation", "test")) for family in taint)
+        run = [event.body for event in ws.ledger.events("run") if event.body.get("rows")][-1]
+        assert run["recipe"]["rank"] == 2
+        assert {"trl", "peft", "transformers", "torch"} <= set(run["libraries"])
+        named = {event.body["name"] for event in ws.ledger.events("measurement")}
+        assert {"finetune.reward.before", "finetune.reward.after", "finetune.right.after"} <= named
+        assert {event.body["role"] for event in ws.ledger.events("measurement")} == {"dev"}
+
+
+def left_over(workspace: Path) -> list[str]:
+    """Measurements that don't follow from what was said, by name."""
+    with Workspace.open(workspace, create=False, write=False) as ws:
+        found, odd = finetunings_of(ws)
+        assert not odd
+        facts = ws.ledger.events("measurement")
+        for one in found:
+            tally = Tally(ws)
+            replay_finetuning(one, tally, ws)
+            facts = strike(ws, tally, facts)
+        return [event.body["name"] for event in facts]
+
+
+def test_every_figure_follows_from_what_was_said(grpo: tuple[FinetuneConfig, dict[str, Any]]) -> None:
+    """V2: and one that does not is left over."""
+    config, _ = grpo
+    assert left_over(config.workspace) == []
+    with Workspace.open(config.workspace, create=False) as ws:
+        body = dict(ws.ledger.events("measurement")[-1].body)
+        ws.ledger.append("measurement", body | {"value": 0.123}, actor="evaluator")
+    assert left_over(config.workspace) == [body["name"]]
+
+
+def test_the_adapter_on_its_base_is_the_model(folder: Path, grpo: tuple[FinetuneConfig, dict[str, Any]]) -> None:
+    _, result = grpo
+    digest = result["model"].rpartition("@")[2]
+    assert load_model(result["load"]).digest == digest
+    assert load_model(f"hf:{folder / 'tiny'}?adapter={result['adapter']}").digest == digest
+
+
+def test_preferences_by_a_debates_beliefs(folder: Path) -> None:
+    result = finetune(config_of(folder, method="dpo", signal="debate", workspace=folder / "dpo"))
+    assert result["loss"]["steps"] == 4
+    assert {"preferred", "nats a token"} <= set(result["after"])
+    with Workspace.open(folder / "dpo", create=False, write=False) as ws:
+        (run,) = [event.body for event in ws.ledger.events("run")]
+        rows = ws.store.get_json(run["rows"])
+        assert all(0.5 <= row["sure"] <= 1 for row in rows)
+        assert len({row["sure"] for row in rows}) > 5
+
+
+def test_a_reward_model_by_labels_loads_again(folder: Path) -> None:
+    result = finetune(config_of(folder, method="reward", data="traces", workspace=folder / "reward", lora=2))
+    assert load_reward(Path(result["load"])).identity == result["model"]
+    assert result["before"]["preferred"]["n"] == result["after"]["preferred"]["n"] == 12
+    assert verify(folder / "reward").ok
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_what_is_held_out_is_refused_before_its_truths_are_opened(folder: Path, split: str) -> None:
+    config = config_of(folder, method="sft", data="traces", split=split, workspace=folder / split)
+    with pytest.raises(FirewallError, match=r"R[14]:"):
+        finetune(config)
+    with Workspace.open(config.workspace, create=False, write=False) as ws:
+        assert not ws.ledger.events("read")
+        assert not ws.ledger.events("run")
+
+
+def test_rows_of_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder / "pairs.jsonl"
+    rows = [{"prompt": f"which? {i} ", "chosen": "aaa", "rejected": "bb"} for i in range(30)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = config_of(
+        folder, data=str(path), workspace=folder / "file", out=folder / "out", steps=12, rate=2e-2, json=True
+    )
+    verb.main(config)
+    result = json.loads(capsys.readouterr().out)
+    assert result["rows"] + result["after"]["preferred"]["n"] == 30
+    assert result["loss"]["last"] < result["loss"]["first"]
+    assert load_model(f"hf:{folder / 'out'}").digest == result["model"].rpartition("@")[2]
+    verb.main(dataclasses.replace(config, json=False))
+    told = capsys.readouterr().out
+    assert f"load it with: hf:{folder / 'out'}" in told
+    assert "preferred on dev: " in told
+    path.write_text(json.dumps(rows[0]) + "\n" + json.dumps({**rows[1], "rejected": 4}) + "\n")
+    with pytest.raises(SuperalignError, match=r"line 2\), field 'rejected' is int '4'"):
+        finetune(dataclasses.replace(config, workspace=folder / "bad"))
+    path.write_text("not json\n")
+    with pytest.raises(SuperalignError, match="line 1: not JSON"):
+        finetune(dataclasses.replace(config, workspace=folder / "bad"))
+
+
+SPLIT = ("dev", "train", "train", "train")
+
+
+def test_questions_of_a_file_are_answered_for_their_labels(folder: Path) -> None:
+    path = folder / "questions.jsonl"
+    rows = [
+        {"question": f"what comes after {i}?", "options": ["a", "b"], "answer": "a", "split": SPLIT[i % 4]}
+        for i in range(24)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = config_of(
+        folder, method="grpo", data=str(path), workspace=folder / "asked", batch=8, generations=4, steps=2, tokens=2
+    )
+    result = finetune(config)
+    assert result["rows"] == 18
+    assert {"reward", "judged", "right"} <= set(result["after"])
+
+
+ODD: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"data": "nothing.jsonl"}, "neither a file nor a task"),
+    ({"signal": "seance"}, "--signal seance: nothing to learn from on slips: use labels; "),
+    ({"model": "inspect:openai/gpt"}, "weights are needed to train"),
+    ({"method": "grpo", "says": "argument"}, "nobody speaks for a side"),
+    ({"method": "grpo", "generations": 3}, "do not fill batches"),
+)
+
+
+@pytest.mark.parametrize(("fields", "message"), ODD)
+def test_options_that_cannot_be_trained_with(folder: Path, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(SuperalignError, match=message):
+        finetune(config_of(folder, workspace=folder / "odd", **fields))
+
+
+def test_a_signal_that_tells_nothing_apart_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every completion earns the same: no weight moves, and that is no model to be given out."""
+
+    class Flat(AnswerReward):
+        def judged(self, prompts: Any, completions: Any, **columns: Any) -> list[Any]:
+            return [Pay(1.0) for _ in completions]
+
+    monkeypatch.setattr(module, "AnswerReward", Flat)
+    with pytest.raises(SuperalignError, match="nothing was learned, the weights are still those of"):
+        finetune(config_of(folder, method="grpo", data="traces", workspace=folder / "flat"))
