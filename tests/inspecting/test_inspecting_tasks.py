@@ -99,6 +99,24 @@ def test_a_sample_holds_its_case_and_its_truth_where_no_model_looks(task: str) -
         assert one.metadata["cluster"] == item.cluster
 
 
+def test_a_data_file_of_ones_own_is_a_task_like_ours(tmp_path: Path) -> None:
+    rows = [
+        {"question": f"What colour is thing {k}?", "options": ["red", "blue"], "answer": k % 2,
+         "context": f"Thing {k} is near. Thing {k} looks {('red', 'blue')[k % 2]}.", "cluster": f"c{k // 2}",
+         "split": "validation"}
+        for k in range(6)
+    ]  # fmt: skip
+    file = tmp_path / "things.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    task = TASKS["debate"](task=str(file), items=3)
+    assert len(task.dataset) == 6
+    assert re.fullmatch(r"construction/data-things-\w+/validation", task.metadata["superalign"]["family"])
+    for sample in task.dataset:
+        case, _ = case_in(sample.metadata)
+        assert sample.target in " ".join(text for piece in case.pieces for text in piece.texts)
+        assert str(tmp_path) not in str(sample.input)
+
+
 @pytest.fixture(scope="module")
 def debated(texts: tuple[Path, Path], evaluated: Callable[..., Any]) -> Any:
     """A debate by two models of ours."""

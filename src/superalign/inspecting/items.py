@@ -51,9 +51,8 @@ class Drawn:
         """Truth source, task and split, as the firewall knows it."""
         from superalign.evidence.types import spelt
 
-        if not self.own:
-            return f"construction/{self.task}/{self.split}"
-        return f"own/{spelt(Path(self.task).stem).replace('/', ' ')}/{self.split}"
+        task = self.page().task.partition(".")[0] if self.own else self.task
+        return f"construction/{spelt(task).replace('/', ' ')}/{self.split}"
 
     def page(self) -> Page:
         """The items and their truths. Raises TaskUnfit for options that no task has."""
@@ -74,9 +73,10 @@ class Drawn:
             return {"slips": slips, "traces": traces}[self.task](view="pair", seed=self.seed, **n)
         if not Path(self.task).exists():
             raise TaskUnfit(f"{self.task!r} is no task, and no file: use {', '.join(TASKS)}, or a file of your own")
-        from superalign.tasks.own import own_page
+        from superalign.tasks.own import own_data
+        from superalign.tasks.own_pages import own_page
 
-        return own_page(Path(self.task), split=self.split, n=self.items)
+        return own_page(own_data(Path(self.task)), seed=self.seed, **n)  # type: ignore[arg-type]
 
 
 def drawn_of(stated: Mapping[str, Any]) -> Drawn:
@@ -97,6 +97,10 @@ def samples_of(drawn: Drawn, seatings: Sequence[Seating]) -> list[Sample]:
     page, out = drawn.page(), []
     for item in page.items:
         case, answer = case_of(item), int(page.truths[item.id]["answer"])
+        if len(case.options) != 2 and any(side is not None for sides in seatings for side in sides):
+            raise TaskUnfit(
+                f"{drawn.task}: item {item.id} has {len(case.options)} options, and sides are argued of two"
+            )
         for sides in seatings:
             metadata = {
                 "item": item.id,

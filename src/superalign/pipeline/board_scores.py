@@ -233,6 +233,8 @@ class Played:
     """Kind → how many, of judges and advisers."""
     replies: Mapping[str, Any]
     """Of players in words: seat → kind → replies, "read" those that held an answer."""
+    by: str = ""
+    """How a judge in words believes: "logprob" or "samples"."""
 
 
 def score_task(desk: Desk, task: str, test: Opened, done: Mapping[str, list[Mapping[str, str]]]) -> None:
@@ -269,7 +271,14 @@ def played_of(desk: Desk, task: str, test: Opened, results: Sequence[Mapping[str
     kinds = dict(sorted(Counter(kind for e in episodes for kind in e["failures"]).items()))
     billed, replies = billed_of(desk, results)
     rows = rows_of(episodes, answers_of(test), clusters, billed)
-    return Played(rows=rows, subject=results[-1]["subject"], inputs=digests, failures=kinds, replies=replies)
+    return Played(
+        rows=rows,
+        subject=results[-1]["subject"],
+        inputs=digests,
+        failures=kinds,
+        replies=replies,
+        by=str(results[-1].get("spoken", {}).get("using", "")),
+    )
 
 
 def measure_task(desk: Desk, task: str, played: Mapping[str, Played], signal: str) -> None:
@@ -301,7 +310,7 @@ def measure_part(
     beside: tuple[str, ...] = (),
 ) -> None:
     """One part of one cell; `beside` are episodes of another cell that it was computed from as well."""
-    heard = {"replies": dict(cell.replies)} if cell.replies else {}
+    heard = {"replies": dict(cell.replies), "by": cell.by} if cell.replies else {}
     measured(
         desk,
         f"board.{task}.{name}.{part}",

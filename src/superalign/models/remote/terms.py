@@ -12,22 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from superalign.evidence.store import ObjectStore
-from superalign.models.errors import ModelError
+from superalign.models.errors import ModelError, Unaskable
 
 
-class KeyRefused(ModelError):
+class KeyRefused(Unaskable):
     """The server refused the key (401, 403). The message names the variable it came from, never the key."""
 
 
-class SpendingLimit(ModelError):
+class SpendingLimit(Unaskable):
     """The next request could cost more than is left. What was answered until then is kept, and is not asked again."""
 
 
-class QuotaSpent(ModelError):
+class QuotaSpent(Unaskable):
     """The provider says that the account's money or quota is used up."""
 
 
-class WrongAddress(ModelError):
+class WrongAddress(Unaskable):
     """Nothing answers there, or no such model does."""
 
 
