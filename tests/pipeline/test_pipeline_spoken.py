@@ -10,6 +10,7 @@ import pytest
 from superalign.evidence import SuperalignError, Workspace, verify
 from superalign.models.remote import KeyRefused, SpendingLimit
 from superalign.pipeline import board as board_module
+from superalign.pipeline import spoken as spoken_module
 from superalign.pipeline.board import play_board
 from superalign.pipeline.board_config import BoardSizes, OversightConfig
 from superalign.pipeline.board_scores import chosen_protocols, left_out
@@ -187,7 +188,7 @@ def test_a_judge_that_speaks_is_asked_for_verdicts_only_and_never_searched_again
         for result in results(own.workspace).values():
             if "spoken" in result:
                 heard |= set(ws.store.get_json(result["spoken"]["heard"]))
-    assert asked == len(heard) + 2, "what the cells heard, and its first answer in both orders"
+    assert asked == len(heard) + 1, "what the cells heard, and its first answer"
     debates = episodes(own.workspace, "traces: debate, seed 0")
     assert all(len(e["answers"]) == 3 for e in debates), "two turns of talk, one verdict, nothing for the record"
     assert max(e["cost"]["adviser_asks"] for e in debates) > 0, "advisers search, against the stand-in"
@@ -296,8 +297,8 @@ def test_an_expired_key_is_said_and_no_key_is_ever_written(tmp_path, monkeypatch
 
 
 def test_faults_of_a_server_become_counted_failures_or_are_tried_again(tmp_path):
-    with faulty.running(Talker(), faults={"500": 0.25, "broken": 0.1, "drop": 0.05}, seed=4) as server:
-        own = spoken(tmp_path, server, retries=1)
+    with faulty.running(Talker(), faults={"500": 0.12, "broken": 0.06, "drop": 0.04}, seed=4) as server:
+        own = spoken(tmp_path, server, retries=2, judge_by="logprob")
         play_board(own)
     failures = {k for r in measured(own.workspace).values() for k in r["tags"].get("failures", {})}
     assert failures
@@ -329,19 +330,36 @@ def test_a_model_behind_inspect_plays_the_same_board(tmp_path, monkeypatch):
             other = spoken(tmp_path / "bare", bare)
             play_board(other)
     assert recount(own.workspace).findings == ()
-    mine, its = ([e["belief"] for e in episodes(each.workspace, "traces: debate, seed 0")] for each in (own, other))
-    assert mine == its
+    mine, its = (episodes(each.workspace, "traces: debate, seed 0") for each in (own, other))
+    for ours, theirs in zip(mine, its, strict=True):
+        assert ours["messages"] == theirs["messages"]
+        assert ours["belief"] == pytest.approx(theirs["belief"])
 
 
-def test_a_model_here_asked_in_words_is_played_again_and_a_context_overflow_is_counted(tmp_path):
-    own = config(tmp_path, advisers="words:family:xs")
+class Here(Talker):
+    """A talker that counts as a model of this machine: its identity has a digest of weights."""
+
+    identity = "here@" + "ab" * 32
+
+
+def test_a_model_of_this_machine_that_is_asked_in_words_is_played_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(spoken_module, "speaker_at", lambda address, terms: Here())
+    own = config(tmp_path, judge="words:family:xs", advisers="words:family:xs", protocols=("debate", "critique"))
     play_board(own)
-    tags = measured(own.workspace)["board.traces.debate.accuracy"]["tags"]
-    assert dict(tags["failures"]) == {"context: a": 48, "context: b": 48}
+    assert verify(own.workspace).ok
     assert recount(own.workspace).findings == ()
     again = rerun(own.workspace)
     assert again.findings == ()
-    assert again.asked >= 5
+    assert (again.asked, again.largest) == (5, 0.0)
+    monkeypatch.setattr(Here, "_value", lambda self, name, form, draw: "B" if name == "verdict" else [])
+    assert any("are otherwise" in finding.what for finding in rerun(own.workspace).findings)
+    monkeypatch.setattr(Here, "identity", "here@" + "cd" * 32)
+    assert any("and here is here@cdcd" in finding.what for finding in rerun(own.workspace).findings)
+
+
+def test_a_context_that_overflows_in_every_play_stops_the_board_and_says_so(tmp_path):
+    with pytest.raises(SuperalignError, match=r"no verdict in 12 of 12 plays .context: adviser: 12"):
+        play_board(config(tmp_path, advisers="words:family:xs"))
 
 
 @pytest.mark.parametrize(
@@ -354,7 +372,7 @@ def test_a_model_here_asked_in_words_is_played_again_and_a_context_overflow_is_c
         ({"judge_prompt": "judg"}, "no prompt is called judg"),
         ({"judge_prompt": "debater"}, "is one of an adviser"),
         ({"judge_prompt": "judge-reasons", "judge_by": "logprob"}, "choose by='samples'"),
-        ({"advise": "trained"}, "asks by the thousand"),
+        ({"advise": "trained"}, "by the thousand"),
         ({"adviser_prompts": ("critic=mine.md",)}, "are for advisers that speak"),
         ({"advisers": "words:family:xs", "adviser_prompts": ("nobody=critic",)}, "write SEAT=NAME or SEAT=FILE.md"),
         (

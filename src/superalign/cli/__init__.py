@@ -15,7 +15,9 @@ def main(arguments: list[str] | None = None) -> None:
     from superalign.cli import (
         doctor,
         family,
+        finetune,
         generalize,
+        inspect,
         interpret,
         oversight,
         run,
@@ -27,7 +29,8 @@ def main(arguments: list[str] | None = None) -> None:
         view,
     )
 
-    modules = (run, train, validate, stress, oversight, generalize, interpret, verify, view, doctor, tasks, family)
+    jobs = (run, train, validate, stress, oversight, generalize, finetune, interpret)
+    modules = (*jobs, verify, view, doctor, tasks, family, inspect)
     verbs = {module.__name__.rpartition(".")[2]: module.main for module in modules}
     try:
         tyro.extras.subcommand_cli_from_dict(verbs, prog="superalign", description=DESCRIPTION, args=arguments)

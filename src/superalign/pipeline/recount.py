@@ -11,7 +11,7 @@ be another machine, and came with their weights; `rerun` (V3) compares them with
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -22,11 +22,13 @@ from superalign.evidence import Event, Finding, Tampered, Workspace, holdout
 from superalign.evidence.truth import SealMissing
 from superalign.pipeline.board_recount import boards_of, replay
 from superalign.pipeline.desk import Desk
+from superalign.pipeline.finetune_recount import finetunings_of, replay_finetuning
 from superalign.pipeline.game.recount import games_of, replay_game
 from superalign.pipeline.gate import decide
 from superalign.pipeline.generalize_recount import replay_sweep, sweeps_of
 from superalign.pipeline.held import ASK, score_admission, score_test
 from superalign.pipeline.held import MEASURED as TESTED
+from superalign.pipeline.imported import imports_of, replay_import
 from superalign.pipeline.inside_scores import measure_search, search_stage
 from superalign.pipeline.interpret_recount import interpretations_of, replay_interpretation
 from superalign.pipeline.pages import dev_page, drawn, open_page, opened_pages, truth_signal
@@ -44,6 +46,17 @@ TAKEN = (
     "the thresholds of {} organisms and twins are taken from their stored weights, not recomputed: level 3 compares "
     "them with what the weights say"
 )
+
+
+BESIDE: tuple[tuple[str, Callable[[Workspace], Any], Callable[..., None]], ...] = (
+    ("leaderboard", boards_of, replay),
+    ("sweep", sweeps_of, replay_sweep),
+    ("interpretation", interpretations_of, replay_interpretation),
+    ("stress test", games_of, replay_game),
+    ("fine-tuning", finetunings_of, replay_finetuning),
+    ("import", imports_of, replay_import),
+)
+"""What a workspace may hold beside runs: what it is called, how it is found, how its scores are made again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,13 +131,12 @@ def _recount(ws: Workspace) -> Recount:
             facts = strike(ws, tally, facts)
         except MALFORMED as error:
             findings.append(run.unfit("what this run says can't be compared with the ledger", error))
-    (boards, odd), (sweeps, strange), (looks, other) = boards_of(ws), sweeps_of(ws), interpretations_of(ws)
-    games, unlike = games_of(ws)
-    findings += (*odd, *strange, *other, *unlike)
-    again = [(each.event, "leaderboard", partial(replay, each)) for each in boards]
-    again += [(each.event, "sweep", partial(replay_sweep, each)) for each in sweeps]
-    again += [(each.event, "interpretation", partial(replay_interpretation, each)) for each in looks]
-    again += [(each.event, "stress test", partial(replay_game, each)) for each in games]
+    again: list[tuple[Event, str, Callable[[Any, Workspace], None]]] = []
+    for what, listed, replayed in BESIDE:
+        found, odd = listed(ws)
+        findings += odd
+        events_of = ((each if isinstance(each, Event) else each.event, each) for each in found)
+        again += [(event, what, partial(replayed, each)) for event, each in events_of]
     for event, what, play_again in again:
         tally = Played(ws, len(events))
         try:

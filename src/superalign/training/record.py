@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from superalign.evidence import Use, Workspace
-from superalign.models import LocalModel
+
+if TYPE_CHECKING:
+    from superalign.models import LocalModel  # torch loads where it is needed
 
 
 def plan_fit(ws: Workspace, *, name: str, base: str, data: Sequence[str], quarantined: bool = False) -> None:
