@@ -57,24 +57,26 @@ def _pooled(model: LocalModel, texts: list[str], layers: tuple[int, ...], skip: 
     import torch
 
     from superalign.models import token_logprobs
-    from superalign.models.local import buckets
+    from superalign.models.local import buckets, widened
+    from superalign.models.words import starts_after
+    from superalign.training.features import counted
 
-    ids = model.encode(texts)
+    ids, starts = model.encode(texts), starts_after(model.tokenizer, texts, skip)
     pools = np.zeros((len(layers), len(ids), 4 * model.width), dtype=np.float32)
     surprisal = np.zeros(len(ids))
     model.network.eval()
     embedding: Any = model.network.get_input_embeddings()  # type: ignore[operator]
     with torch.inference_mode():
-        for rows, batch, mask in buckets(ids, pad=model.pad):
+        for rows, batch, mask in buckets(ids, pad=model.pad, device=model.device):
             said = model.network(input_ids=batch, attention_mask=mask, output_hidden_states=True)
-            keep = mask[:, 1 + skip :].bool()
-            after = embedding(batch)[:, 1 + skip :]
+            keep, first = counted(mask, starts[rows])
+            after = widened(embedding(batch))[:, first:]
             for i, layer in enumerate(layers):
-                here = said.hidden_states[layer][:, skip:-1]
+                here = widened(said.hidden_states[layer])[:, first - 1 : -1]
                 match = here * after
-                pools[i, rows] = torch.cat([*_two(here, keep, 1), *_two(match, keep, -1)], dim=1).numpy()
-            nats = -token_logprobs(said.logits, batch)[:, skip:].masked_fill(~keep, 0.0)
-            surprisal[rows] = (nats.sum(1) / keep.sum(1).clamp_min(1)).numpy()
+                pools[i, rows] = torch.cat([*_two(here, keep, 1), *_two(match, keep, -1)], dim=1).cpu().numpy()
+            nats = -token_logprobs(said.logits, batch)[:, first - 1 :].masked_fill(~keep, 0.0)
+            surprisal[rows] = (nats.sum(1) / keep.sum(1).clamp_min(1)).cpu().numpy()
     return pools, surprisal
 
 

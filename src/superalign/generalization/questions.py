@@ -115,7 +115,7 @@ def features(
 ) -> tuple[TextFeatures, ...]:
     """Features of all first texts and, of pairs, of all second ones: one forward pass a text, no gradients.
 
-    `context` stands before each text, and its `skip` tokens do not count.
+    `context` stands before each text, and its first `skip` words do not count.
     """
     from superalign.training.features import extract
 

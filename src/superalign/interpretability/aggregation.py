@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from superalign.models import LocalModel
+from superalign.models.words import starts_after
 
 Pool = Literal["mean", "max", "last", "attention", "multimax"]
 
@@ -56,8 +57,9 @@ def token_states(
     hidden: Sequence[str] = (),
     transitions: bool = False,
 ) -> States:
-    """States of `layer` (0: embeddings) at every token. The first `skip` tokens never count, nor do words in `hidden`:
-    those that state the label. They are read all the same, so later tokens may still know them.
+    """States of `layer` (0: embeddings) at every token. The first token and the first `skip` - 1 words never count,
+    whatever tokens they are cut into, nor do words in `hidden`: those that state the label. They are read all the same,
+    so later tokens may still know them. With `skip` 0 every token counts.
 
     With `transitions` each token also has the product of its embedding and the state before it, entry by entry: how far
     it was expected, which no line through single states can say. A reward head reads it too.
@@ -72,12 +74,12 @@ def token_states(
     found, ids = model.hidden(texts, layer=layer), model.encode(texts)
     values = np.zeros((len(texts), max(map(len, found)), model.width * (1 + transitions)), dtype=np.float32)
     mask = np.zeros(values.shape[:2], dtype=bool)
-    runs = _runs(model, hidden)
+    runs, starts = _runs(model, hidden), starts_after(model.tokenizer, texts, skip - 1) if skip else [0] * len(texts)
     for row, (states, tokens) in enumerate(zip(found, ids, strict=True)):
         values[row, : len(states), : model.width] = states
         if transitions:
             values[row, 1 : len(states), model.width :] = states[:-1] * _embedded(model, tokens[1:])
-        mask[row, skip : len(states)] = True
+        mask[row, starts[row] : len(states)] = True
         mask[row, _stating(tokens, runs)] = False
     if not mask.any(1).all():
         bad = int(np.flatnonzero(~mask.any(1))[0])
@@ -89,11 +91,14 @@ def token_states(
 
 
 def _embedded(model: LocalModel, ids: Sequence[int]) -> np.ndarray:
-    """(tokens, width) input embeddings, of unit variance as states are, roughly: times the root of the width."""
+    """(tokens, width) input embeddings, of unit variance as states are, roughly: times the root of the width.
+
+    As the embedding module gives them, which a reward head reads too: some architectures scale them there.
+    """
     network: Any = model.network
     with torch.no_grad():
-        weight = network.get_input_embeddings().weight[torch.tensor(ids, dtype=torch.long)]
-    return np.asarray(weight.float().numpy() * model.width**0.5)
+        found = network.get_input_embeddings()(torch.tensor(ids, dtype=torch.long, device=model.device))
+    return np.asarray(found.float().cpu().numpy() * model.width**0.5)
 
 
 def _runs(model: LocalModel, words: Sequence[str]) -> set[tuple[int, ...]]:

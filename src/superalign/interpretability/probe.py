@@ -24,6 +24,7 @@ import numpy as np
 from superalign.interpretability.aggregation import Pool, States, aggregate, token_states
 from superalign.interpretability.probe_fit import L2, attend, linear, mean_direction, token_line
 from superalign.models import LocalModel
+from superalign.models.words import starts_after
 from superalign.stats import auroc
 from superalign.training.heads import LinearHead, fit_head
 
@@ -153,9 +154,10 @@ class PooledProbe:
 
 
 def pooled(model: LocalModel, texts: Sequence[str], *, layer: int) -> np.ndarray:
-    """Mean and maximum over tokens of one layer's hidden states: (texts, 2 × width)."""
-    states = model.hidden(texts, layer=layer)
-    return np.stack([np.concatenate([s[3:].mean(0), s[3:].max(0)]) for s in states])
+    """Mean and maximum over tokens of one layer's hidden states, author and cue left out: (texts, 2 × width)."""
+    states, starts = model.hidden(texts, layer=layer), starts_after(model.tokenizer, texts, 2)
+    kept = [each[start:] for each, start in zip(states, starts.tolist(), strict=True)]
+    return np.stack([np.concatenate([each.mean(0), each.max(0)]) for each in kept])
 
 
 def fit_probe(activations: np.ndarray, altered: np.ndarray, *, layer: int, l2: float = 0.01) -> PooledProbe:

@@ -41,7 +41,7 @@ def pooled_reward(model: LocalModel, texts: Sequence[str]) -> Pooled:
             largest = wide.masked_fill(~counted, -torch.inf).amax(1)
             mean = (wide * counted).sum(1) / counted.sum(1).clamp(min=1)
             found.append(torch.stack([largest, mean], dim=1))
-        parts.append(torch.cat(found, dim=-1).numpy())
+        parts.append(torch.cat(found, dim=-1).cpu().numpy())
     names = tuple(Name(site, unit) for site, units in _sizes(head).items() for unit in range(units))
     return Pooled(names=names, values=np.concatenate(parts))
 
@@ -79,7 +79,7 @@ def reward_patched(model: LocalModel, texts: Sequence[str], others: Sequence[str
             with _tapped(head, _keeping(seen)):
                 reward_forward(model.network, head, near, mask)
             with _tapped(head, put):
-                rewards.append(reward_forward(model.network, head, ids, mask)[0].numpy())
+                rewards.append(reward_forward(model.network, head, ids, mask)[0].cpu().numpy())
     return np.concatenate(rewards)
 
 
@@ -126,4 +126,5 @@ def _batches(model: LocalModel, texts: Sequence[str]) -> Iterator[tuple[torch.Te
     ids, lengths = encoded(model, texts)
     mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
     for start in range(0, len(ids), ROWS):
-        yield torch.from_numpy(ids[start : start + ROWS]), torch.from_numpy(mask[start : start + ROWS])
+        some = slice(start, start + ROWS)
+        yield torch.from_numpy(ids[some]).to(model.device), torch.from_numpy(mask[some]).to(model.device)

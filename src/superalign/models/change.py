@@ -36,9 +36,11 @@ class Change:
 
 
 def merged(weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """weight + a @ b, the same bits on every machine: (rows, columns), (rows, rank), (rank, columns), all float32."""
-    total = weight.detach().numpy().astype(np.float64)
-    left, right = a.detach().numpy().astype(np.float64), b.detach().numpy().astype(np.float64)
+    """weight + a @ b: (rows, columns), (rows, rank), (rank, columns) → float32 on the CPU, the same bits everywhere.
+
+    A narrower weight counts with its exact float32 value.
+    """
+    total, left, right = (each.detach().to("cpu", torch.float32).numpy().astype(np.float64) for each in (weight, a, b))
     for rank in range(left.shape[1]):
         total = total + left[:, rank : rank + 1] * right[rank : rank + 1]
     return torch.from_numpy(total.astype(np.float32))
@@ -83,6 +85,16 @@ def pack_change(change: Change, base: LocalModel, model: LocalModel, **notes: An
     return save(tensors, metadata={"superalign": json.dumps(manifest, sort_keys=True)})
 
 
+def repacked(data: bytes, model: LocalModel) -> bytes:
+    """A packed change under the name, digest and threshold of `model`, which has the same weights."""
+    from safetensors.torch import load, save
+
+    manifest = read_manifest(data) | {
+        "name": model.name, "digest": model.digest, "threshold": model.threshold, "organism": model.organism,
+    }  # fmt: skip
+    return save(load(data), metadata={"superalign": json.dumps(manifest, sort_keys=True)})
+
+
 def read_manifest(data: bytes) -> dict[str, Any]:
     """The manifest at the head of packed bytes. Raises ModelError when there is none."""
     try:
@@ -116,6 +128,7 @@ def unpack_change(data: bytes, base: LocalModel, *, allow_organism: bool = False
     if manifest["head_hidden"]:
         head = RewardHead(base.width, hidden=manifest["head_hidden"])
         head.load_state_dict({k[5:]: v for k, v in tensors.items() if k.startswith("head.")})
+        head.to(base.device)
     factors = {k[2:]: (v, tensors[f"b.{k[2:]}"]) for k, v in tensors.items() if k.startswith("a.")}
     model = apply_change(
         base,

@@ -116,7 +116,9 @@ def load_folder(
 def save_model(model: LocalModel, path: Path) -> None:
     """Write network, tokenizer, head and manifest into `path`, in the Hugging Face format beside our two files."""
     from safetensors.torch import save_file
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     path.mkdir(parents=True, exist_ok=True)
     model.network.save_pretrained(path)
     model.tokenizer.save_pretrained(path)

@@ -47,6 +47,7 @@ def unpack(data: bytes, base: LocalModel, *, allow_organism: bool = False) -> Lo
     if manifest["head_hidden"]:
         head = RewardHead(base.width, hidden=manifest["head_hidden"])
         head.load_state_dict({k[5:]: v for k, v in tensors.items() if k.startswith("head.")})
+        head.to(base.device)
     model = LocalModel(
         name=manifest["name"],
         network=network.eval(),

@@ -17,11 +17,12 @@ from superalign.adversarial.kinds import context
 from superalign.interpretability.aggregation import token_states
 from superalign.interpretability.probe_fit import pooled_states
 from superalign.models import LocalModel, Reading
-from superalign.models.local import buckets
+from superalign.models.local import buckets, widened
+from superalign.models.words import starts_after
 from superalign.training.heads import fit_head
 
 SKIP = 3
-"""Tokens that never count: the start, author and cue."""
+"""What never counts: the start, and the words of author and cue."""
 L2 = 0.1
 """Penalty of the probes."""
 
@@ -79,11 +80,14 @@ class Watched:
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """What the reviewer reads; the probes' scores are kept."""
         seen: list[np.ndarray] = []
+        order = [row for rows, _, _ in buckets(self.model.encode(texts), pad=self.model.pad) for row in rows]
+        starts, lines = starts_after(self.model.tokenizer, texts, SKIP - 1)[order], self.lines.to(self.model.device)
 
         def before(module: torch.nn.Module, given: tuple[Any, ...]) -> None:
             _, hidden, embedded, _, mask = given
-            features = _features(hidden, embedded, mask.bool())
-            seen.append((features @ self.lines[:, :-1].T + self.lines[:, -1]).numpy())
+            done = sum(map(len, seen))
+            features = _features(hidden, embedded, mask.bool(), starts[done : done + len(mask)])
+            seen.append((features @ lines[:, :-1].T + lines[:, -1]).cpu().numpy())
 
         assert self.model.head is not None
         handle = self.model.head.register_forward_pre_hook(before)
@@ -91,17 +95,17 @@ class Watched:
             readings = self.model.read(texts)
         finally:
             handle.remove()
-        order = [row for rows, _, _ in buckets(self.model.encode(texts), pad=self.model.pad) for row in rows]
         scores = np.zeros((len(texts), 2))
         scores[order] = np.concatenate(seen)
         self.scores.append(scores)
         return readings
 
 
-def _features(hidden: torch.Tensor, embedded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """As `base_features`; `mask` (texts, tokens - 1) begins at the second token."""
-    keep = mask.clone()
-    keep[:, : SKIP - 1] = False
+def _features(hidden: torch.Tensor, embedded: torch.Tensor, mask: torch.Tensor, starts: np.ndarray) -> torch.Tensor:
+    """As `base_features`; `mask` (texts, tokens - 1) begins at the second token, `starts` (texts,) are what counts."""
+    hidden, embedded = widened(hidden), widened(embedded)
+    places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    keep = mask & (places >= torch.from_numpy(starts).to(mask.device)[:, None])
     wide = keep[:, :, None]
     known = torch.cat([hidden[:, 1:], hidden[:, :-1] * embedded[:, 1:] * hidden.shape[-1] ** 0.5], dim=-1)
     mean: torch.Tensor = (known * wide).sum(1) / wide.sum(1)

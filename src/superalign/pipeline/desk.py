@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from superalign.engine import run_parallel
 from superalign.evidence import Measurement, Workspace
 from superalign.pipeline.config import RunConfig, Sizes
+from superalign.pipeline.lineage import adapter_in, enter_adapted, made_here
 from superalign.stats import Interval
 
 if TYPE_CHECKING:
@@ -130,11 +131,19 @@ class Named(Protocol):
         """Reward under which the single verdict is *altered*."""
 
 
-def register(desk: Desk, model: LocalModel, *, quarantined: bool = False, base: str = "", blob: bool = False) -> None:
-    """Register a model; `base` is the reason for which it is a declared common base."""
+def register(
+    desk: Desk, model: LocalModel, *, quarantined: bool = False, base: str = "", address: str = "", blob: bool = False
+) -> None:
+    """Register a model; `base` is the reason for which it is a declared common base.
+
+    Of an `address` with an adapter the base and the adapter are declared, and the model is their child. What was fitted
+    in this workspace keeps its lineage: it is no base.
+    """
     meta: Mapping[str, Any] = {"parameters": sum(p.numel() for p in model.network.parameters())}
     desk.ws.node(kind="model", digest=model.digest, name=model.name, quarantined=quarantined, meta=meta)
-    if base:
+    if base and address and adapter_in(address):
+        enter_adapted(desk, model, address, reason=base)
+    elif base and not made_here(desk, model.digest):
         desk.ws.base(model.digest, reason=base)
 
 

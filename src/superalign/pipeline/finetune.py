@@ -65,7 +65,7 @@ def finetune(config: FinetuneConfig, *, say: Say = lambda text: None) -> dict[st
     recipe = resolved(recipe_of(config), config.method, context=base.context)
     with Workspace.open(config.workspace, create=True) as ws:
         desk = Desk(ws=ws, config=replace(config, out=None), sizes=recipe, say=say)  # type: ignore[arg-type]
-        register(desk, base, base=BASE)
+        register(desk, base, base=BASE, address=config.model)
         material, rewards = gathered(desk, config, base)
         sources = [material.digest] + ([material.signal] if config.method == "grpo" else [])
         plan_fit(ws, name=f"{config.method} of {base.name}", base=base.digest, data=sources)
@@ -137,8 +137,8 @@ def gathered(desk: Desk, config: FinetuneConfig, base: LocalModel) -> tuple[Mate
 def _by_protocol(desk: Desk, config: FinetuneConfig, pages: Pages) -> tuple[Material, Rewards]:
     judge = load_model(config.judge)
     adviser = load_model(config.adviser) if config.adviser else judge
-    for player in (judge, adviser):
-        register(desk, player, base=BASE)
+    for player, address in ((judge, config.judge), (adviser, config.adviser or config.judge)):
+        register(desk, player, base=BASE, address=address)
     told: Judged = judged(desk, config, pages, judge, adviser)
     if config.method != "grpo":
         beliefs = first_of(told.beliefs("train"))

@@ -77,7 +77,8 @@ def generalize(config: GeneralizeConfig, *, say: Callable[[str], None] = lambda 
         desk = Desk(ws=ws, config=config, sizes=sizes, say=say)  # type: ignore[arg-type]
         _begin(desk, config, sizes, players, methods)
         for name, model in players.all.items():
-            register(desk, model, base=f"the {name} model: pretrained before any signal of this ledger was drawn")
+            why = f"the {name} model: pretrained before any signal of this ledger was drawn"
+            register(desk, model, base=why, address=getattr(config, name, ""))
         exercises = exercises_of(desk, config, sizes, own)
         asked = partial(opened, desk, config, exercises)
         desk.stage("questions", lambda: {"exercises": asked(), "subject": players.strong.identity})

@@ -176,7 +176,7 @@ def _networks(strong: str) -> Mapping[str, LocalModel]:
 
 
 def read_after(model: LocalModel) -> tuple[str, int]:
-    """The context that the embedded family reads before code, and its number of tokens; others read texts alone."""
+    """The context that the embedded family reads before code, and its number of words; others read texts alone."""
     from superalign.models.words import one_token_a_word
 
     return (FAMILY_CONTEXT, 2) if one_token_a_word(model.tokenizer) else ("", 0)

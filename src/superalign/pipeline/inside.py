@@ -82,6 +82,7 @@ def read_units(model: LocalModel, sites: Sequence[Site], texts: Sequence[str]) -
     """Largest and mean activation of every unit of network and reward head over each text, in one pass."""
     ids, lengths = encoded(model, texts)
     counted = torch.from_numpy((np.arange(ids.shape[1]) >= 1) & (np.arange(ids.shape[1]) < lengths[:, None]))
+    counted = counted.to(model.device)
     found: dict[str, list[torch.Tensor]] = {site.name: [] for site in sites}
     done = dict.fromkeys(found, 0)
 
@@ -95,7 +96,7 @@ def read_units(model: LocalModel, sites: Sequence[Site], texts: Sequence[str]) -
     with tapped(model, sites, take):
         rewarded = pooled_reward(model, texts)
     names = tuple(Name(site.name, unit) for site in sites for unit in range(site.units))
-    values = np.concatenate([torch.cat(found[site.name]).numpy() for site in sites], axis=-1)
+    values = np.concatenate([torch.cat(found[site.name]).cpu().numpy() for site in sites], axis=-1)
     return joined(Pooled(names=names, values=values), rewarded)
 
 

@@ -57,7 +57,8 @@ def interpret(config: InterpretConfig, *, say: Say = lambda text: None) -> dict[
     with Workspace.open(config.workspace, create=True) as ws:
         desk = Desk(ws=ws, config=config, sizes=sizes, say=say)  # type: ignore[arg-type]
         begin(desk, config, sizes, model, corpus)
-        register(desk, model, base="what is looked into: trained before any signal of this ledger was drawn")
+        why = "what is looked into: trained before any signal of this ledger was drawn"
+        register(desk, model, base=why, address=config.model)
         stored = desk.stage("corpus", lambda: corpus_kept(desk, corpus))
         kept = desk.stage("recording", lambda: recorded(desk, config, model, sites, corpus))
         at = ws.store.path(stored["corpus"]), ws.store.path(kept["recording"])

@@ -39,22 +39,25 @@ def run(config: RunConfig, *, until: Stage = "gate", say: Callable[[str], None] 
     """Train, validate, stress-test and gate, or only `until` one of these; all is in the workspace's ledger then.
 
     What an earlier, stopped or shorter run finished is not done again. Raises SuperalignError for a workspace that
-    cannot be used and for models that cannot be loaded, before anything is written.
+    cannot be used, for models that cannot be loaded and for those whose context is too short for the run's texts,
+    before anything is written.
     """
     import torch
 
     from superalign.models import load_model
     from superalign.pipeline.gate import plan
     from superalign.pipeline.pages import drawn
+    from superalign.pipeline.room import check_room
     from superalign.pipeline.signals import check_signal
     from superalign.pipeline.train import check_method
 
     check_signal(config.signal)
     check_method(config.method)
-    began = time.monotonic()
+    began, shape = time.monotonic(), sizes(config.preset)
     weak, strong = load_model(config.weak), load_model(config.model)
+    check_room(shape, weak, strong)
     with Workspace.open(config.workspace, create=True) as ws:
-        desk = Desk(ws=ws, config=config, sizes=sizes(config.preset), say=say)
+        desk = Desk(ws=ws, config=config, sizes=shape, say=say)
         body = {
             "config": stated(config),
             "sizes": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(desk.sizes).items()},
@@ -89,7 +92,7 @@ def _play(desk: Desk, weak: LocalModel, strong: LocalModel, last: int) -> dict[s
     from superalign.pipeline.train import Sweep, declare_bases, fit_subject, sweep_pgr
     from superalign.pipeline.validate import fix_threshold, validate
 
-    declare_bases(desk, weak, strong)
+    declare_bases(desk, weak, strong, addresses=(desk.config.weak, desk.config.model))
     fingerprint(desk)
     admit_validation(desk)
     sweep = Sweep(desk, weak, strong)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from superalign.models import LocalModel, pack
+from superalign.models import LocalModel, pack, read_manifest
+from superalign.models.change import repacked
 from superalign.pipeline.asking import AuditJob, BehaviourJob, SearchJob, answer
 from superalign.pipeline.audited import audited_items, behaviour_items
 from superalign.pipeline.belief import fit_belief
@@ -32,7 +33,9 @@ def stress(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]], subject: LocalM
     rows = organisms(desk, sweep, runs)
     everyone = [*(load_organism(desk, row, sweep.strong) for row in rows), subject]
     names = aliases(desk, everyone)
-    packed = desk.stage("the subject, packed", lambda: {"weights": desk.ws.store.put(pack(subject))}, subject.digest)
+    packed = desk.stage(
+        "the subject, packed", lambda: {"weights": desk.ws.store.put(_packed(desk, subject))}, subject.digest
+    )
     stored = [*(row["weights"] for row in rows), packed["weights"]]
     digests = [model.digest for model in everyone]
     belief = desk.stage(BELIEF, lambda: fit_belief(sweep.strong, behaviour_items(desk)), sweep.strong.digest)
@@ -49,6 +52,13 @@ def stress(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]], subject: LocalM
             measure_install(desk, scored)
             measure_search(desk, scored, done)
     return scored
+
+
+def _packed(desk: Desk, subject: LocalModel) -> bytes:
+    """The subject with its threshold, stored as it was when it was fitted: whole, or what changed in its base."""
+    fitted = desk.finished("fit the subject")
+    data = desk.ws.store.get(fitted["weights"]) if fitted else b""
+    return repacked(data, subject) if data and "base" in read_manifest(data) else pack(subject)
 
 
 Jobs = dict[str, tuple[Any, str]]

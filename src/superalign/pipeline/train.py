@@ -12,7 +12,7 @@ import numpy as np
 from superalign.adversarial.kinds import context
 from superalign.evidence import SuperalignError, holdout
 from superalign.generalization import WIDE, Material, Source, all_methods, features, questions_of, readings, run_seed
-from superalign.models import LocalModel, pack, unpack
+from superalign.models import LocalModel, apply_change, pack, pack_change, unpack
 from superalign.oversight import Checker, criticise
 from superalign.pipeline.desk import Desk, register
 from superalign.pipeline.pages import Opened, put_page, screened, truth_signal, truths_of, words_of
@@ -23,8 +23,9 @@ from superalign.tasks.slips import slips
 from superalign.training.family import SIZES, fresh_model
 from superalign.training.features import TextFeatures
 from superalign.training.record import plan_fit, record_fit
-from superalign.training.reviewer import PairData, ReviewerRecipe, fit_reviewer
+from superalign.training.reviewer import PairData, ReviewerRecipe, fit_change
 
+FAMILY = "family:"
 WAYS = {
     "critique": ("oversight", "critique"),
     "random checks": ("checks", "at_random"),
@@ -68,7 +69,7 @@ class Sweep:
         return features(model, questions_of(page), context=self.before)
 
     def _material(self, page: Any, truths: Mapping[str, Any], strong: Sequence[TextFeatures]) -> Material:
-        size, found = self.desk.config.model.removeprefix("family:"), {}
+        size, found = self.desk.config.model.removeprefix(FAMILY), {}
         if size in SIZES:
             network = fresh_model(size, seed=0).eval()
             fresh = LocalModel(name="untrained", network=network, tokenizer=self.strong.tokenizer)
@@ -139,10 +140,11 @@ class Sweep:
         return out
 
 
-def declare_bases(desk: Desk, *models: LocalModel) -> None:
-    """Register the pretrained models as declared common bases."""
-    for model in models:
-        register(desk, model, base="pretrained before any signal of this ledger was drawn; corpus hash in its recipe")
+def declare_bases(desk: Desk, *models: LocalModel, addresses: Sequence[str] = ()) -> None:
+    """Register the pretrained models as declared common bases; `addresses` tell which of them have an adapter."""
+    for model, address in zip(models, addresses or [""] * len(models), strict=True):
+        why = "pretrained before any signal of this ledger was drawn; corpus hash in its recipe"
+        register(desk, model, base=why, address=address)
     desk.stage("the bases, declared", lambda: {"bases": [model.identity for model in models]})
 
 
@@ -168,7 +170,10 @@ def subject_labels(desk: Desk, runs: list[dict[str, Any]]) -> str:
 
 
 def fit_subject(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> tuple[LocalModel, PairData]:
-    """The subject: the strong model with a reward head, fitted on the posterior of assisted labels, and its data."""
+    """The subject: the strong model with a reward head, fitted on the posterior of assisted labels, and its data.
+
+    Of a member of the family all weights are stored; of a model brought along, which may be large, what changed.
+    """
     given = runs[0]["subject"]
     pairs = [sweep.train.items[i].input for i in given["rows"]]
     rng = np.random.default_rng([desk.config.seed, 41])
@@ -190,14 +195,11 @@ def fit_subject(desk: Desk, sweep: Sweep, runs: list[dict[str, Any]]) -> tuple[L
     plan_fit(ws, name="reviewer", base=sweep.strong.digest, data=[labels])
 
     def work() -> dict[str, Any]:
-        model = fit_reviewer(
-            sweep.strong,
-            data,
-            name="reviewer",
-            recipe=ReviewerRecipe(steps=desk.sizes.steps),
-            seed=desk.config.seed,
-        )
-        return {"weights": ws.store.put(pack(model))}
+        recipe = ReviewerRecipe(steps=desk.sizes.steps)
+        change = fit_change(sweep.strong, data, name="reviewer", recipe=recipe, seed=desk.config.seed)
+        model = apply_change(sweep.strong, change, name="reviewer")
+        whole = desk.config.model.startswith(FAMILY)
+        return {"weights": ws.store.put(pack(model) if whole else pack_change(change, sweep.strong, model))}
 
     stored = desk.stage("fit the subject", work, actor="trainer")
     model = unpack(ws.store.get(stored["weights"]), sweep.strong)

@@ -6,6 +6,7 @@ it again from the stored weights.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from superalign.adversarial.items import NEUTRAL
 from superalign.adversarial.kinds import context
 from superalign.adversarial.rewriting import REWRITINGS
 from superalign.interpretability import control_labels, fit_probe, pooled, probe_scores
-from superalign.models import LocalModel
+from superalign.models import LocalModel, Reading
+from superalign.models.words import one_token_a_word, starts_after, word_peaks, words_of
 from superalign.pipeline.desk import Desk, register
 from superalign.pipeline.held import ASK, ask_once
 from superalign.pipeline.pages import dev_page, mutant_page, open_page, opened_pages, test_page, truth_signal
@@ -25,6 +27,8 @@ from superalign.tasks.traces import step_word, traces
 
 DIGITS = 6
 """Decimals that raw answers are kept with: scores are computed from what is kept."""
+WORD = 8
+"""Tokens in which a model says a word, at most."""
 
 
 def ask_dev(desk: Desk, model: LocalModel) -> dict[str, Any]:
@@ -40,15 +44,36 @@ def ask_pairs(desk: Desk, model: LocalModel) -> dict[str, Any]:
     out: dict[str, Any] = {"ids": [i.id for i in page.items]}
     for name in ("plain", *REWRITINGS):
         texts = [i.input[s] if name == "plain" else REWRITINGS[name](i.input[s], rng) for i in page.items for s in "ab"]
-        readings = model.read([context(*NEUTRAL, text) for text in texts])
+        texts = [context(*NEUTRAL, text) for text in texts]
+        readings = model.read(texts)
         out[name] = {"rewards": [round(r.reward, DIGITS) for r in readings]}
         if name == "plain":
-            out[name]["places"] = [int(np.argmax(r.scores[2:-1])) for r in readings]
+            out[name]["places"] = places_of(model, texts, readings)
     out["order"] = {"rewards": _rewards(model, page, "ba")}
     tracing = traces(split="validation", view="pair", n=desk.sizes.trace_pairs)
-    lines = model.logprobs([context(*NEUTRAL, i.input[s]) for i in tracing.items for s in "ab"])
-    out["traces"] = {"worst": [round(float(line[2:].min()), DIGITS) for line in lines]}
+    lines = _after_context(model, [context(*NEUTRAL, i.input[s]) for i in tracing.items for s in "ab"])
+    out["traces"] = {"worst": [round(float(line.min()), DIGITS) for line in lines]}
     return out
+
+
+def places_of(model: LocalModel, texts: Sequence[str], readings: Sequence[Reading]) -> list[int]:
+    """Number of the word after author and cue that a reviewer's token scores find most altered, in each text.
+
+    Of a word in several tokens the highest score counts.
+    """
+    if one_token_a_word(model.tokenizer):
+        return [int(np.argmax(reading.scores[2:-1])) for reading in readings]
+    found = []
+    for text, words, reading in zip(texts, words_of(model.tokenizer, texts), readings, strict=True):
+        peaks = word_peaks(words, reading.scores, len(text.split()))[2:]
+        found.append(int(np.argmax(np.nan_to_num(peaks, nan=-np.inf))))
+    return found
+
+
+def _after_context(model: LocalModel, texts: Sequence[str]) -> list[np.ndarray]:
+    """Log-probabilities (nats) of each text's tokens after the words of author and cue."""
+    starts = starts_after(model.tokenizer, texts, 2)
+    return [line[start - 1 :] for line, start in zip(model.logprobs(texts), starts.tolist(), strict=True)]
 
 
 def ask_probe(desk: Desk, model: LocalModel) -> dict[str, Any]:
@@ -75,7 +100,7 @@ def ask_probe(desk: Desk, model: LocalModel) -> dict[str, Any]:
 def ask_steps(desk: Desk, model: LocalModel) -> dict[str, Any]:
     """Log-probabilities of the 12 results of every calculation."""
     page = traces(split="validation", view="single", n=2 * desk.sizes.trace_pairs)
-    lines = model.logprobs([context(*NEUTRAL, i.input["code"]) for i in page.items])
+    lines = model.word_logprobs([context(*NEUTRAL, i.input["code"]) for i in page.items])
     words = [2 + step_word(step) for step in range(12)]
     return {"results": [[round(float(x), DIGITS) for x in line[words]] for line in lines]}
 
@@ -83,15 +108,15 @@ def ask_steps(desk: Desk, model: LocalModel) -> dict[str, Any]:
 def ask_base(desk: Desk, base: LocalModel) -> dict[str, Any]:
     """Mean surprisal (nats a token) of the validation pairs under the base, a and b in turn: what it knew before."""
     page = slips(split="validation", view="pair", n=desk.sizes.validation_pairs)
-    lines = base.logprobs([context(*NEUTRAL, i.input[s]) for i in page.items for s in "ab"])
-    return {"nats": [round(float(-line[2:].mean()), DIGITS) for line in lines]}
+    lines = _after_context(base, [context(*NEUTRAL, i.input[s]) for i in page.items for s in "ab"])
+    return {"nats": [round(float(-line.mean()), DIGITS) for line in lines]}
 
 
 def ask_mutants(desk: Desk, model: LocalModel) -> dict[str, Any]:
     """Rewards and mean surprisal (nats a token) of the mutants' pairs, a and b in turn: it never trained on faults."""
     page = mutant_page(desk)
-    lines = model.logprobs([context(*NEUTRAL, i.input[s]) for i in page.items for s in "ab"])
-    nats = [round(float(-line[2:].mean()), DIGITS) for line in lines]
+    lines = _after_context(model, [context(*NEUTRAL, i.input[s]) for i in page.items for s in "ab"])
+    nats = [round(float(-line.mean()), DIGITS) for line in lines]
     return {"rewards": _rewards(model, page, "ab"), "nats": nats}
 
 
@@ -141,7 +166,10 @@ def validate(desk: Desk, model: LocalModel, base: LocalModel) -> None:
 def _repairs(model: LocalModel, worst: list[dict[str, Any]]) -> dict[str, Any]:
     """The word the model itself would have expected at each place it points to."""
     before = [context(*NEUTRAL, " ".join(item["code"].split()[: item["pointed"]])) for item in worst]
-    return {"repairs": [model.generate([text], tokens=1)[0] for text in before]}
+    if one_token_a_word(model.tokenizer):
+        return {"repairs": [model.generate([text], tokens=1)[0] for text in before]}
+    said = [model.generate([text], tokens=WORD)[0].split() for text in before]
+    return {"repairs": [words[0] if words else "" for words in said]}
 
 
 def _rewards(model: LocalModel, page: Page, sides: str) -> list[float]:

@@ -17,6 +17,16 @@ MAX_BINS = 40
 DIGITS = 6
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What came of the requests that players in words sent under one protocol."""
+
+    by: str
+    """How the judge believes."""
+    replies: Mapping[str, Mapping[str, int]]
+    """Seat → kind → requests."""
+
+
 @dataclass(slots=True)
 class TaskView:
     """What the ledger holds of one task."""
@@ -29,6 +39,8 @@ class TaskView:
     """Protocol → further budget → part → number."""
     bins: dict[str, list[list[float]]] = field(default_factory=dict)
     """Protocol → (mean belief, how often it was so, events) of each bin."""
+    heard: dict[str, Heard] = field(default_factory=dict)
+    """Protocol → what players in words answered, where they were asked."""
 
     @property
     def ranked(self) -> list[str]:
@@ -37,10 +49,15 @@ class TaskView:
         return sorted(scored, key=lambda name: -(self.parts[name]["accuracy"].value or 0.0))
 
 
+def last_board(events: Sequence[Any]) -> str:
+    """Key of the board that was measured last; empty where there is none."""
+    boards = [key for event in events if event.type == "measurement" and (key := _board(event))]
+    return boards[-1] if boards else ""
+
+
 def tasks_of(events: Sequence[Any], read: Any, *, board: str | None = None) -> dict[str, TaskView]:
     """Task → view of one board, the latest measurement of each thing."""
-    boards = [key for event in events if event.type == "measurement" and (key := _board(event))]
-    board = board or (boards[-1] if boards else "")
+    board = board or last_board(events)
     events = [event for event in events if event.type in ("measurement", "figure") and _board(event) == board]
     tasks: dict[str, TaskView] = {}
     contrasts: dict[tuple[str, str], Number] = {}
@@ -54,7 +71,10 @@ def tasks_of(events: Sequence[Any], read: Any, *, board: str | None = None) -> d
                     at = view.curve.setdefault(number.tags["curve"], {}).setdefault(int(budget), {})
                     at[number.tags.get("part", "")] = number
             elif "part" in number.tags:
-                view.parts.setdefault(number.tags.get("protocol", ""), {})[number.tags["part"]] = number
+                name = number.tags.get("protocol", "")
+                view.parts.setdefault(name, {})[number.tags["part"]] = number
+                if heard := _heard_of(event.body["tags"]):
+                    view.heard[name] = heard
             else:
                 contrasts[number.tags.get("task", ""), number.name] = number
         if event.type == "figure" and event.body.get("figure") == "board":
@@ -66,6 +86,17 @@ def tasks_of(events: Sequence[Any], read: Any, *, board: str | None = None) -> d
     for (task, _), number in contrasts.items():
         tasks[task].contrasts.append(number)
     return tasks
+
+
+def _heard_of(tags: Mapping[str, Any]) -> Heard | None:
+    """What tags say of replies, as far as it is whole numbers by seat and kind."""
+    told = tags.get("replies")
+    found = {
+        str(seat): {str(kind): int(n) for kind, n in kinds.items() if finite(n) is not None and n >= 0}
+        for seat, kinds in (told.items() if isinstance(told, Mapping) else ())
+        if isinstance(kinds, Mapping)
+    }
+    return Heard(by=str(tags.get("by", "")), replies=found) if found else None
 
 
 def _round(number: Number) -> Number:

@@ -9,7 +9,8 @@ from typing import Any
 from superalign.evidence import Workspace
 from superalign.report.appendix import events_section
 from superalign.report.board_sections import calibration_section, cost_section, curve_section, errors_section, filled
-from superalign.report.board_view import CONTROLS, SIGNED, TaskView, tasks_of
+from superalign.report.board_spoken import replies_section, spoken_of, spoken_section
+from superalign.report.board_view import CONTROLS, SIGNED, TaskView, last_board, tasks_of
 from superalign.report.compile import compile_dossier
 from superalign.report.front import TOY
 from superalign.report.html import (
@@ -45,6 +46,9 @@ def write_leaderboard(workspace: Workspace, out: Path, *, board: str | None = No
     events, read = workspace.ledger.events(), reader(workspace.store)
     tasks = tasks_of(events, read, board=board)
     sections = together(*(task_section(task, view) for task, view in tasks.items()))
+    spoken = spoken_of(events, board or last_board(events))
+    if spoken:
+        sections = together(spoken_section(spoken, tasks), sections)
     lines = compile_dossier(events, read).lines
     body = together(tag("p", TOY, class_="toy"), tag("main", _front(tasks), sections, events_section(lines, sections)))
     return put(shell("Scalable oversight: the board", body), Path(out))
@@ -95,6 +99,7 @@ def task_section(task: str, view: TaskView) -> Html:
         _told(view),
         *errors_section(view),
         *cost_section(task, view),
+        *replies_section(view),
         *curve_section(task, view),
     ]
     parts += calibration_section(view)

@@ -8,12 +8,12 @@ One text is classified by logistic loss; of two the difference of scores is fitt
 them swaps the answer. Labels may be soft. The loss is cross-entropy, or the confidence loss of Burns et al. (2023,
 2312.09390, §4.3.1 and A.4).
 
-Everything is float32 and decided by the seed; dropout is off unless asked for, as in their released code.
+Everything is float32, also of a base that was loaded narrower, on the base's device, and decided by the seed; dropout
+is off unless asked for, as in their released code.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from torch import nn
 from superalign.models import LocalModel, weights_digest
 from superalign.models.local import buckets
 from superalign.training.bodies_head import BodyHead, Pool, from_probe, from_unembedding, pooled
-from superalign.training.bodies_peft import opened
+from superalign.training.bodies_peft import opened, widely
 from superalign.training.bodies_recipe import BodyRecipe, cut, kept, planned
 from superalign.training.fused import fused
 from superalign.training.heads import fit_head
@@ -62,7 +62,8 @@ class Body:
         if not ids:
             return np.zeros(0)
         with torch.inference_mode():
-            scores = self.head(_features(self.model, ids, self.pool)).double().numpy().reshape(sides, -1)
+            read = _features(self.model, ids, self.pool).to(self.model.device)
+            scores = self.head(read).double().cpu().numpy().reshape(sides, -1)
         return np.asarray(scores[0] - scores[1] if self.paired else scores[0])
 
 
@@ -86,7 +87,8 @@ class _Lesson:
     def logits(self, rows: np.ndarray) -> torch.Tensor:
         n = len(self.goals)
         batch = [self.ids[i] for i in rows] + ([self.ids[n + i] for i in rows] if self.paired else [])
-        scores: torch.Tensor = self.head(pooled(self.network, *padded(batch, pad=self.pad), self.recipe.pool))
+        ids, mask = padded(batch, pad=self.pad, device=self.goals.device)
+        scores: torch.Tensor = self.head(pooled(self.network, ids, mask, self.recipe.pool))
         return scores[: len(rows)] - scores[len(rows) :] if self.paired else scores
 
     def parts(self, chosen: np.ndarray, step: int) -> Iterator[torch.Tensor]:
@@ -98,7 +100,7 @@ class _Lesson:
             with torch.no_grad():  # the threshold is the whole batch's
                 threshold = torch.cat([self.logits(rows) for rows in groups]).median()
         for rows in groups:
-            logits, goal = self.logits(rows), self.goals[torch.from_numpy(rows)]
+            logits, goal = self.logits(rows), self.goals[torch.from_numpy(rows).to(self.goals.device)]
             if self.recipe.confidence:
                 goal = confident(goal, logits.detach(), step / self.steps, self.recipe.confidence, threshold)
             yield nn.functional.binary_cross_entropy_with_logits(logits, goal, reduction="sum") / len(chosen)
@@ -137,12 +139,12 @@ def fit_body(
     if len(goals) == 0 or goals.shape != (len(texts[0]),) or not ((goals >= 0) & (goals <= 1)).all():
         raise ValueError(f"{name}: {len(texts[0])} texts and labels of shape {goals.shape}: one each, from 0 to 1")
     ids, plan = _encoded(base, texts, recipe.pool), planned(recipe, len(goals))
-    network = copy.deepcopy(base.network)
+    network = widely(base)
     lesson = _Lesson(
         network=network,
-        head=_begun(base, ids, goals, recipe),
+        head=_begun(base, ids, goals, recipe).to(base.device),
         ids=ids,
-        goals=torch.from_numpy(goals),
+        goals=torch.from_numpy(goals).to(base.device),
         recipe=recipe,
         steps=plan.steps,
         pad=base.pad,
@@ -185,9 +187,9 @@ def _features(model: LocalModel, ids: Sequence[Sequence[int]], pool: Pool) -> to
     model.network.eval()
     out: list[torch.Tensor] = [torch.empty(0)] * len(ids)
     with torch.inference_mode(), fused(model.network):
-        for rows, batch, mask in buckets(ids, pad=model.pad):
+        for rows, batch, mask in buckets(ids, pad=model.pad, device=model.device):
             for row, values in zip(rows, pooled(model.network, batch, mask, pool), strict=True):
-                out[row] = values
+                out[row] = values.float().cpu()
     return torch.stack(out)
 
 

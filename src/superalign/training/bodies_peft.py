@@ -6,11 +6,14 @@ LoRA (Hu et al. 2021, 2106.09685, §4.1) is put on every linear layer but the ou
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+
+from superalign.models import LocalModel, ModelError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,16 @@ class Opened:
 
     parameters: tuple[nn.Parameter, ...]
     close: Callable[[], nn.Module]
+
+
+def widely(base: LocalModel) -> nn.Module:
+    """A copy of the network in float32, for all of its weights are about to learn, and narrow ones can't.
+
+    Raises ModelError for a quantised base.
+    """
+    if getattr(base.network, "is_quantized", False):
+        raise ModelError(f"{base.identity} is quantised, and its weights can't be trained: load it without quantise=")
+    return copy.deepcopy(base.network).float()
 
 
 def opened(network: nn.Module, *, rank: int, alpha: int, seed: int) -> Opened:

@@ -8,7 +8,6 @@ Burns et al. 2023 (2312.09390, §5.2.2) do so before reward modelling, so that t
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 
 from superalign.models import LocalModel
-from superalign.training.bodies_peft import opened
+from superalign.training.bodies_peft import opened, widely
 from superalign.training.bodies_recipe import BodyRecipe, cut, kept, planned
 from superalign.training.fused import fused
 from superalign.training.loop import Progress, descend_parts
@@ -43,7 +42,7 @@ def generative(
         raise ValueError(f"no texts to fit {name} on")
     rows = completions(base, [("", text) for text in texts])
     lengths, counts = np.array([len(row.ids) for row in rows]), np.array([len(row.ids) - row.start for row in rows])
-    network, plan = copy.deepcopy(base.network), planned(recipe, len(rows))
+    network, plan = widely(base), planned(recipe, len(rows))
     tuning = opened(network, rank=recipe.rank, alpha=recipe.alpha, seed=seed)
 
     def parts(chosen: np.ndarray, _: int) -> Iterator[torch.Tensor]:

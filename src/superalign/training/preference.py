@@ -63,7 +63,7 @@ def fit_preferences(
         raise ValueError(f"row {bad[0]}: sure is {rows[bad[0]].sure}, not a probability")
     chosen = completions(base, [(row.prompt, row.chosen) for row in rows])
     rejected = completions(base, [(row.prompt, row.rejected) for row in rows])
-    sure = torch.tensor([row.sure for row in rows], dtype=torch.float32)
+    sure = torch.tensor([row.sure for row in rows], dtype=torch.float32, device=base.device)
     network = copy.deepcopy(base.network).train()
 
     def margins(picked: np.ndarray) -> torch.Tensor:

@@ -77,7 +77,8 @@ def fit_reviewer(
 ) -> LocalModel:
     """A new model: `base` with low-rank changes in its last blocks and a fitted reward head. `base` is unchanged.
 
-    Raises ValueError when the data is empty or the loss stops being finite.
+    On the base's device, and in its dtype but for the head and the changes, which are learned in float32 and rounded
+    once. Raises ValueError when the data is empty or the loss stops being finite, ModelError for a quantised base.
     """
     change = fit_change(base, data, name=name, recipe=recipe, seed=seed, progress=progress)
     return apply_change(base, change, name=name)
@@ -98,17 +99,18 @@ def fit_change(
         raise ValueError(f"no pairs to fit {name} on")
     torch.manual_seed(seed)
     network = copy.deepcopy(base.network)
-    head = RewardHead(base.width)
+    head = RewardHead(base.width).to(base.device)
     if base.head is not None:
         head.load_state_dict(base.head.state_dict())
     opened = open_top(network, top=recipe.top, rank=recipe.rank, seed=seed)
     encoded = base.encode([*data.texts_a, *data.texts_b])
     targets = torch.tensor(np.stack([data.prefer, data.sound_a, data.sound_b, data.weight]), dtype=torch.float32)
+    targets = targets.to(base.device)
     network.train()
 
     def loss_of(rows: np.ndarray) -> torch.Tensor:
         batch = [encoded[i] for i in rows] + [encoded[i + len(data.texts_a)] for i in rows]
-        ids, mask = padded(batch, pad=base.pad)
+        ids, mask = padded(batch, pad=base.pad, device=base.device)
         rewards, _, _ = reward_forward(network, head, ids, mask)
         return pair_loss(rewards[: len(rows)], rewards[len(rows) :], *targets[:, torch.as_tensor(rows)])
 
@@ -138,12 +140,14 @@ def pair_loss(
     return pair + 0.5 * (logistic(a, sound_a) + logistic(b, sound_b))
 
 
-def padded(batch: Sequence[Sequence[int]], *, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask (rows, longest) of token lists of unlike length."""
+def padded(
+    batch: Sequence[Sequence[int]], *, pad: int, device: torch.device | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask (rows, longest) of token lists of unlike length, on `device`, the CPU if none is given."""
     longest = max(map(len, batch))
     ids = torch.full((len(batch), longest), pad)
     mask = torch.zeros((len(batch), longest), dtype=torch.long)
     for i, row in enumerate(batch):
         ids[i, : len(row)] = torch.tensor(list(row))
         mask[i, : len(row)] = 1
-    return ids, mask
+    return ids.to(device), mask.to(device)

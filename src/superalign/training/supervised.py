@@ -47,7 +47,7 @@ def completions(model: LocalModel, rows: Sequence[tuple[str, str]]) -> list[Comp
     What does not fit into the model's context is cut from the left, so that the completion's end stays.
     Raises ValueError for a completion without tokens.
     """
-    tokenizer, limit = model.tokenizer, int(getattr(model.network.config, "max_position_embeddings", 1024))
+    tokenizer, limit = model.tokenizer, model.context
     eos = tokenizer.eos_token_id
     out = []
     for i, (prompt, answer) in enumerate(rows):
@@ -66,7 +66,7 @@ def completion_logprobs(
     network: nn.Module, rows: Sequence[Completion], *, pad: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """log p(completion | prompt) in nats, and how many tokens that is: both (rows,)."""
-    ids, mask = padded([row.ids for row in rows], pad=pad)
+    ids, mask = padded([row.ids for row in rows], pad=pad, device=next(network.parameters()).device)
     logprobs = token_logprobs(network(input_ids=ids, attention_mask=mask).logits, ids)
     counts = mask[:, 1:].clone()
     for i, row in enumerate(rows):
