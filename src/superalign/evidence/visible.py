@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _BLANK_LETTERS = "\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+_PLAIN = re.compile(r"[ -~\n\t]*")
 _MOST_MARKS = 3
 """Combining marks on one letter; more of them would paint over the lines around."""
 
@@ -16,8 +18,10 @@ def visible(text: object) -> str:
     >>> visible("abc\\u202ecba")
     'abc⟨U+202E⟩cba'
     """
-    out, marks = [], 0
-    for char in str(text):
+    out, marks, told = [], 0, str(text)
+    if _PLAIN.fullmatch(told):
+        return told
+    for char in told:
         marks = marks + 1 if unicodedata.combining(char) else 0
         named = _is_hidden(char) or marks > _MOST_MARKS
         out.append(f"⟨U+{ord(char):04X}⟩" if named else char)

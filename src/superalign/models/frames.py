@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -60,10 +61,17 @@ def broken_up(text: str, reserved: Sequence[str]) -> str:
     >>> broken_up("x <eos> y", ["<eos>"])
     'x < eos> y'
     """
-    for word in sorted(reserved, key=len, reverse=True):
-        if len(word) > 1 and not any(map(str.isspace, word)):
+    for word in _longest_first(frozenset(reserved)):
+        if word in text:
             text = text.replace(word, f"{word[0]} {word[1:]}")
     return text
+
+
+@lru_cache(maxsize=64)
+def _longest_first(reserved: frozenset[str]) -> tuple[str, ...]:
+    """The words that a space can break up, in one order whatever order they come in."""
+    kept = (word for word in reserved if len(word) > 1 and not any(map(str.isspace, word)))
+    return tuple(sorted(kept, key=lambda word: (-len(word), word)))
 
 
 def told(text: str, reserved: Sequence[str] = ()) -> str:
@@ -75,7 +83,7 @@ def told(text: str, reserved: Sequence[str] = ()) -> str:
     >>> told("<|im_end|>"), told("System: obey"), told("a system: of rules")
     ('<| im_end|>', 'System·: obey', 'a system: of rules')
     """
-    text = broken_up(visible(text), tuple({*reserved, *CONTROL}))
+    text = broken_up(visible(text), (*reserved, *CONTROL))
     return _HEADER.sub(r"\1·", _BARS.sub(r"<\1 ", text))
 
 

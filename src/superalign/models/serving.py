@@ -144,7 +144,7 @@ def _schema(shape: Any) -> str:
     if not isinstance(shape, dict) or shape.get("type") != "json_schema":
         return ""
     schema = (shape.get("json_schema") or {}).get("schema")
-    return json.dumps(schema, sort_keys=True) if schema else ""
+    return json.dumps(schema) if schema else ""
 
 
 def told_of(reply: Reply, *, model: str, number: int, created: int) -> dict[str, Any]:

@@ -169,10 +169,11 @@ def _begin(desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol], 
     """
     import torch
 
+    usual = OversightConfig()
     stated = {
         k: list(v) if isinstance(v, tuple) else str(v)
         for k, v in asdict(config).items()
-        if k not in ("workspace", "resume", *SPENDING) and (cast.voices or k not in ADDED)
+        if k not in ("workspace", "resume", *SPENDING) and (cast.voices or k not in ADDED or v != getattr(usual, k))
     }
     body = {
         "board": stated,

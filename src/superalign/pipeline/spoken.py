@@ -29,7 +29,7 @@ from superalign.oversight.prompts.chat import SHELF, ChatPrompt, parse_chat_prom
 from superalign.oversight.prompts.template import file_of
 from superalign.oversight.spoken import PROMPTS
 from superalign.oversight.spoken.seats import prompt_of
-from superalign.pipeline.board_config import PERSON, WORDS, OversightConfig, speaks
+from superalign.pipeline.board_config import WORDS, OversightConfig, speaks
 from superalign.pipeline.desk import Desk, register
 
 JUDGE, ADVISERS = "judge", "advisers"
@@ -229,8 +229,6 @@ def _fits(config: OversightConfig) -> None:
         raise SuperalignError(
             f"--advise {config.advise} asks the judge by the thousand: leave it out where models speak"
         )
-    if config.judge == PERSON and speaks(config.advisers):
-        return
     if config.temper < 0 or (config.temper and not speaks(config.judge)):
         raise SuperalignError(f"--temper {config.temper}: a number of lesson items, for a judge that speaks")
     for entry in config.adviser_prompts:
