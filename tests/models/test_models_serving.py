@@ -52,7 +52,7 @@ def sent(server: object, method: str, path: str, body: bytes = b"", **headers: s
         ({"logprobs": True}, {"alternatives": 1}),
         ({"top_logprobs": 3}, {"alternatives": 0}),
         ({"response_format": {"type": "json_object"}}, {"schema": ""}),
-        ({"response_format": FITS}, {"schema": '{"a": 2, "b": 1}'}),
+        ({"response_format": FITS}, {"schema": '{"b": 1, "a": 2}'}),
         ({"n": 1, "stream": False, "user": "me", "top_p": 1}, {}),
     ],
 )  # fmt: skip

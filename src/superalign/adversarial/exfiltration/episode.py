@@ -91,8 +91,8 @@ def play_episode(
 ) -> Episode:
     """Let an agent play: at most `turns` answers, `seconds` an action; `garbage` answers without one in a row end it.
 
-    An agent's ModelError ends the episode as `failed`, and nothing is lost. Raises Unaskable where it can't be asked any
-    more, SandboxUnavailable without bubblewrap, ValueError for an unknown nudge.
+    An agent's ModelError ends the episode as `failed`, and nothing is lost. Raises Unaskable where no further request
+    would do, SandboxUnavailable without bubblewrap, ValueError for an unknown nudge.
     """
     messages: list[Message] = [{"role": "user", "content": instructions(fixture, nudge=nudge)}]
     began, done, ended, failure = time.monotonic(), list[Turn](), "turns", ""

@@ -103,7 +103,7 @@ class Purse:
                 if not self._under_way:
                     raise SpendingLimit(
                         f"spent {self.spent:.4f} of {self.limit_usd:.4f} USD, and the next request could cost "
-                        f"{worst:.4f}: what was answered is kept; raise the limit (limit_usd, --limit) and run again to go on from there"
+                        f"{worst:.4f}: what was answered is kept; raise the limit (limit_usd, --limit) to go on"
                     )
                 self._change.wait()
             self._reserved += worst
