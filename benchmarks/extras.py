@@ -2,8 +2,8 @@
 
     python benchmarks/extras.py [--json]
 
-pip resolves `torch -e ".[EXTRA]"` under `constraints.txt` in a bare environment, and installs nothing (`--dry-run`). The
-table says how many distributions each extra brings, which torch, and which packages for GPUs came along: none should.
+pip resolves `torch .[EXTRA]` under `constraints.txt` in a bare environment, and installs nothing (`--dry-run`). A row
+says how many distributions each extra brings, which torch, and which packages for GPUs came along: none should.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ def resolved(python: Path, extra: str) -> dict[str, Any]:
     """What pip would install for one extra. Raises CalledProcessError where it finds no way."""
     pinned = [] if extra in OWN_ENVIRONMENT else ["-c", str(ROOT / "constraints.txt"), "torch"]
     target = f"{ROOT}[{extra}]" if extra else str(ROOT)
-    command = [python, "-m", "pip", "install", "--dry-run", "--quiet", "--ignore-installed", "--report", "-", *pinned, target]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    names = {entry["metadata"]["name"].lower(): entry["metadata"]["version"] for entry in json.loads(done.stdout)["install"]}
+    asked = ["--dry-run", "--quiet", "--ignore-installed", "--report", "-", *pinned, target]
+    done = subprocess.run([python, "-m", "pip", "install", *asked], check=True, capture_output=True, text=True)
+    found = [entry["metadata"] for entry in json.loads(done.stdout)["install"]]
+    names = {each["name"].lower(): each["version"] for each in found}
     return {
         "extra": extra or "(none)",
         "distributions": len(names),
@@ -60,7 +61,10 @@ def main() -> None:
         print(json.dumps({"extras": rows, "failed": failed}))
     else:
         for row in rows:
-            print(f"{row['extra']:10} {row['distributions']:4} distributions, torch {row['torch'] or '–'}", *row["for GPUs"])
+            print(
+                f"{row['extra']:10} {row['distributions']:4} distributions, torch {row['torch'] or '–'}",
+                *row["for GPUs"],
+            )
     sys.exit(1 if failed or any(row["for GPUs"] for row in rows) else 0)
 
 

@@ -74,7 +74,7 @@ def test_the_limit_is_not_crossed_and_a_second_run_goes_on(tmp_path: Path) -> No
     worst = PRICE.of(read_bound(asks(1)[0]), 100)
     limit = 10.5 * one + worst
     first = speaker(line, tmp_path, limit)
-    with pytest.raises(SpendingLimit, match="run again"):
+    with pytest.raises(SpendingLimit, match="raise the limit"):
         first.ask(asks(40))
     paid = first.kept.paid("paid")  # type: ignore[union-attr]
     assert paid.replies == len(line.asked) == 11, "as many as fit, though four at a time went out"
