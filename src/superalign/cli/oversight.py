@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ import tyro
 from superalign.pipeline.board_config import OversightConfig
 
 if TYPE_CHECKING:
+    from superalign.pipeline.board_own import Own
     from superalign.pipeline.spoken_estimate import Estimate
 
 COLUMNS = (
@@ -26,21 +27,26 @@ SMALL = 0.01
 def main(config: Annotated[OversightConfig, tyro.conf.arg(name="")]) -> None:
     """Every protocol of scalable oversight on the same items, with the same judge, advisers, budget and seeds."""
     from superalign.evidence import Workspace
+    from superalign.pipeline.board_own import with_own
     from superalign.report.leaderboard import write_leaderboard
 
+    config, own = with_own(config)
     if config.dry_run:
-        return _say_costs(config)
-    result = _played(config)
+        return _say_costs(config, own)
+    result = _played(config, own)
     page = config.workspace / "oversight.html"
     with Workspace.open(config.workspace, create=False, write=False) as ws:
         write_leaderboard(ws, page, board=result["board"])
         found = [e.body for e in ws.ledger.events("measurement") if e.body["tags"].get("board") == result["board"]]
-        told = [e.body["spoken"] for e in ws.ledger.events("run") if "spoken" in e.body]
-    spoken = [each for each in told if each["board"] == result["board"]]
+        runs = [e.body for e in ws.ledger.events("run")]
+    spoken, data = (
+        [run[part] for run in runs if part in run and run[part]["board"] == result["board"]]
+        for part in ("spoken", "data")
+    )
     if config.json:
         shown = ("name", "value", "low", "high", "n", "clusters", "subject", "note", "tags")
         measurements = [{key: body[key] for key in shown} for body in found]
-        more = {"spoken": spoken[-1]} if spoken else {}
+        more = {name: told[-1] for name, told in (("spoken", spoken), ("data", data)) if told}
         print(json.dumps(result | {"page": str(page)} | more | {"measurements": measurements}))
         return None
     for task in config.tasks:
@@ -51,37 +57,52 @@ def main(config: Annotated[OversightConfig, tyro.conf.arg(name="")]) -> None:
     return None
 
 
-def _say_costs(config: OversightConfig) -> None:
+def _say_costs(config: OversightConfig, own: Mapping[str, Own]) -> None:
     from superalign.pipeline.board import board_sizes
+    from superalign.pipeline.board_config import sized
     from superalign.pipeline.spoken_estimate import estimated
 
-    found = estimated(config, board_sizes(config.preset))
+    found = estimated(config, sized(board_sizes(config.preset), config), own)
     if config.json:
         print(json.dumps({"dry_run": True} | asdict(found)))
     else:
         _print_estimate(found, err=False)
 
 
-def _played(config: OversightConfig) -> dict[str, Any]:
+def _played(config: OversightConfig, own: Mapping[str, Own]) -> dict[str, Any]:
     from superalign.cli.watching import watched
-    from superalign.pipeline.board import play_board, played_before
+    from superalign.pipeline.board import play_board, played_before, unplayed
     from superalign.pipeline.board_config import PERSON, settled
     from superalign.pipeline.board_curves import cells_in_all
     from superalign.pipeline.board_scores import chosen_protocols, left_out
 
-    done, total = 0, len(cells_in_all(settled(config), chosen_protocols(settled(config))))
+    chosen = chosen_protocols(settled(config))
+    done, total = 0, len(cells_in_all(settled(config), chosen))
     if config.resume:
-        done, total = played_before(config)
+        done, total = played_before(config, own)
         print(f"resuming: {done} of {total} cells are played", file=sys.stderr, flush=True)
     for name, why in left_out(config).items():
         print(f"left out: {name}: {why}", file=sys.stderr, flush=True)
+    for task, each in own.items():
+        for line in _about(task, each, unplayed(task, chosen)):
+            print(line, file=sys.stderr, flush=True)
     asked = config.judge == PERSON  # a person is asked at this terminal
     return watched(
-        lambda say: play_board(config, say=say, tell=lambda found: _print_estimate(found, err=True)),
+        lambda say: play_board(config, own=own, say=say, tell=lambda found: _print_estimate(found, err=True)),
         total=total,
         done=done,
         bar=not asked,
     )
+
+
+def _about(task: str, own: Own, unplayed: Mapping[str, str]) -> Iterator[str]:
+    """What is to be known of data of one's own before it is played."""
+    from superalign.pipeline.board_own import wide
+
+    for name, why in unplayed.items():
+        yield f"left out of {task}: {name}: {why}"
+    if cut := wide(own.data):
+        yield f"{task}: {cut} rows to judge have more than two options: the right one and one other, drawn, are played"
 
 
 def _print_estimate(found: Estimate, *, err: bool) -> None:

@@ -29,7 +29,7 @@ def code_corpus(model: LocalModel, *, splits: Sequence[str] = SPLITS, length: in
         raise ValueError(f"{model.name} does not read words of code: bring texts of your own, `text_corpus`")
     known = {word: int(i) for word, i in model.tokenizer.get_vocab().items()}
     edge, room = [known["<bos>"], *(known[word] for word in CONTEXT)], length - len(CONTEXT) - 1
-    limit = int(getattr(model.network.config, "max_position_embeddings", length))
+    limit = model.context
     if not len(edge) < length <= limit:
         raise ValueError(f"sequences of {length} tokens: ask for {len(edge) + 1}, its start, to {limit}, its context")
     codes = _Codes(known)
@@ -45,7 +45,7 @@ def code_corpus(model: LocalModel, *, splits: Sequence[str] = SPLITS, length: in
 
 def text_corpus(model: LocalModel, texts: Mapping[str, str], *, length: int = 128, windows: int = 0) -> Corpus:
     """Your own documents, by name, cut into sequences of `length` tokens at most. ValueError as `packed` does."""
-    limit = int(getattr(model.network.config, "max_position_embeddings", length))
+    limit = model.context
     length = min(length, limit)
     start = [int(model.tokenizer.bos_token_id)] if model.tokenizer.bos_token_id is not None else []
     room, documents = length - len(start), dict[str, list[list[int]]]()

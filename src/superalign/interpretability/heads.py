@@ -86,7 +86,7 @@ def repeated(
     Tokens of one copy are all different where the vocabulary allows it. Raises ValueError where the context is too
     short, or a word is unknown.
     """
-    limit = int(getattr(model.network.config, "max_position_embeddings", 1024))
+    limit = model.context
     special = {int(i) for i in model.tokenizer.all_special_ids}
     known = {word: int(i) for word, i in model.tokenizer.get_vocab().items()}
     missing = [word for word in words or () if word not in known]

@@ -26,6 +26,7 @@ from superalign.interpretability.recording import Recording
 from superalign.interpretability.sketch import FULL, Scope, Sketch, merged
 from superalign.interpretability.units import Site, body_of
 from superalign.models import LocalModel
+from superalign.models.local import text_config
 
 JOB = 2
 """Blocks that a worker reads before it reports."""
@@ -155,7 +156,7 @@ def _check(model: LocalModel, sites: Sequence[Site], corpus: Corpus, shard: tupl
         raise ValueError(f"sites {', '.join(names) or 'none'}: name at least one, and each once; `tag` tells two apart")
     if not 0 <= shard[0] < shard[1]:
         raise ValueError(f"shard {shard[0]} of {shard[1]}: count shards from 0")
-    limit = getattr(model.network.config, "max_position_embeddings", None)
+    limit = getattr(text_config(model.network), "max_position_embeddings", None)
     if limit and int(corpus.lengths.max()) > int(limit):
         raise ValueError(
             f"sequences of up to {int(corpus.lengths.max())} tokens, and {model.name} reads {limit}: cut them shorter"

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from superalign.models import LocalModel
+from superalign.models.local import text_config
 from superalign.training.fused import fused
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _block(model: LocalModel, number: int, name: str, block: nn.Module) -> Block
         for inner, part in block.named_modules()
         if (shape := _shape(part)) and shape[1] == model.width and "lora_" not in inner
     ]
-    heads = int(getattr(model.network.config, "num_attention_heads", 0) or 0)
+    heads = int(getattr(text_config(model.network), "num_attention_heads", 0) or 0)
     attention = _widest(each for each in outward if each.attends and heads and each.inputs % heads == 0)
     mlp = _widest(each for each in outward if not each.attends)
     return Block(

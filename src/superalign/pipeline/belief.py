@@ -77,6 +77,11 @@ class Watched:
         self.scores: list[np.ndarray] = []
         """One entry a call of `read`: (texts, 2)."""
 
+    @property
+    def tokenizer(self) -> Any:
+        """The reviewer's own."""
+        return self.model.tokenizer
+
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """What the reviewer reads; the probes' scores are kept."""
         seen: list[np.ndarray] = []

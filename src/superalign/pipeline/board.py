@@ -28,14 +28,19 @@ from superalign.pipeline.board_config import (
     SPENDING,
     OversightConfig,
     board_sizes,
+    is_own,
     settled,
+    sized,
+    why_not,
 )
 from superalign.pipeline.board_curves import budget_cells, cells_in_all, score_curve
+from superalign.pipeline.board_own import Own, fits_own, keep_own, lesson_of, told_of, with_own
 from superalign.pipeline.board_recount import boards_of
 from superalign.pipeline.board_scores import (
     Cell,
     cells_of,
     chosen_protocols,
+    clusters_of,
     drawn,
     left_out,
     packed_episode,
@@ -54,7 +59,7 @@ from superalign.pipeline.board_seats import (
     trained_advisers,
 )
 from superalign.pipeline.desk import Desk, register
-from superalign.pipeline.pages import open_page, screened, words_of
+from superalign.pipeline.pages import open_page
 from superalign.pipeline.seats import adapted_players
 from superalign.pipeline.spoken import described, enter_voices, kept_by, settled_voices, voices_of
 from superalign.pipeline.spoken_estimate import Estimate, afforded
@@ -68,43 +73,51 @@ MOST_SILENT = 0.5
 def play_board(
     config: OversightConfig,
     *,
+    own: Mapping[str, Own] | None = None,
     say: Callable[[str], None] = lambda text: None,
     tell: Callable[[Estimate], None] = lambda estimate: None,
 ) -> dict[str, Any]:
     """Play and score the board; returns where the ledger stands. What was finished before is not done again.
 
-    Where models speak, `tell` is told what it will cost at most before the first request goes out.
+    Where models speak, `tell` is told what it will cost at most before the first request goes out. `own`: data that
+    `with_own` has read already.
 
     Raises SuperalignError for unknown protocols, workspaces or models that can't be used, and, with `resume`, where
     there is nothing to go on with; then nothing is written. What a model that speaks raises (a key that is refused, a
     limit that is reached, and none is left) ends the board; its replies are kept, and the same call goes on from them.
     """
+    if own is None:
+        config, own = with_own(config)
     if config.resume:
-        played_before(config)
+        played_before(config, own)
     terms, config = config, settled(config)
     chosen = chosen_protocols(config)
+    fits_own(config, own)
+    sizes = sized(board_sizes(config.preset), config)
+    for task in config.tasks if config.items else own:
+        page = page_of(task, "validation", sizes, own)
+        if len(set(clusters_of(task, page).values())) < 2:
+            raise SuperalignError(
+                f"{task}: what is judged, {len(page.items)} items, is one cluster, and nothing follows from it: raise "
+                "--items, or bring rows of further clusters"
+            )
     voices = voices_of(terms, chosen)
     try:
         if voices:
-            tell(afforded(terms, board_sizes(config.preset), chosen, voices))
-        cast = cast_of(config, voices)
+            tell(afforded(terms, sizes, chosen, voices, own))
+        cast = replace(cast_of(config, voices), own=own)
         with Workspace.open(config.workspace, create=True) as ws:
             if voices:
                 voices = kept_by(voices, terms, ws)
-            return _play(config, chosen, replace(cast, voices=voices), ws, say)
+            desk = Desk(ws=ws, config=config, sizes=sizes, say=say)
+            return _play(desk, config, chosen, replace(cast, voices=voices))
     finally:
         if voices:
             voices.close()
 
 
-def _play(
-    config: OversightConfig,
-    chosen: Mapping[str, Protocol],
-    cast: Cast,
-    ws: Workspace,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    desk = Desk(ws=ws, config=config, sizes=board_sizes(config.preset), say=say)
+def _play(desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol], cast: Cast) -> dict[str, Any]:
+    ws = desk.ws
     _begin(desk, config, chosen, cast)
     if cast.voices:
         enter_voices(desk, cast.voices)
@@ -112,7 +125,8 @@ def _play(
     for model in dict.fromkeys(cast.models):
         register(desk, model, base="pretrained before any signal of this ledger was drawn; corpus hash in its recipe")
     for task in config.tasks:
-        holdout.fingerprint(ws, f"construction/{task}/validation", words_of(page_of(task, "validation", desk.sizes)))
+        held = page_of(task, "validation", desk.sizes, cast.own)
+        holdout.fingerprint(ws, f"construction/{task.partition('.')[0]}/validation", told_of(held))
     for task in config.tasks:
         play_task(desk, config, task, chosen, cast)
     return {
@@ -123,16 +137,17 @@ def _play(
     }
 
 
-def played_before(config: OversightConfig) -> tuple[int, int]:
+def played_before(config: OversightConfig, own: Mapping[str, Own] | None = None) -> tuple[int, int]:
     """How many of a board's cells a workspace holds, and how many there are in all.
 
     Raises SuperalignError where it holds no board of exactly these options, and says what differs from the last one.
     """
-    config = settled(config)
+    config = settled(config if own is not None else with_own(config)[0])
     chosen = chosen_protocols(config)
     with Workspace.open(config.workspace, create=False, write=False) as ws:
         boards, odd = boards_of(ws)
-        desk = Desk(ws=ws, config=config, sizes=board_sizes(config.preset), say=lambda text: None)
+        sizes = sized(board_sizes(config.preset), config)
+        desk = Desk(ws=ws, config=config, sizes=sizes, say=lambda text: None)
         if desk.key("run") not in {board.key for board in boards}:
             raise SuperalignError(_nothing_to_resume(config, boards[-1].config if boards else None, odd))
         held = {e.body["stage"] for e in ws.ledger.events("stage") if e.body.get("run") == desk.key("run")}
@@ -173,18 +188,22 @@ def _begin(desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol], 
     stated = {
         k: list(v) if isinstance(v, tuple) else str(v)
         for k, v in asdict(config).items()
-        if k not in ("workspace", "resume", *SPENDING) and (cast.voices or k not in ADDED or v != getattr(usual, k))
+        if k not in ("workspace", "resume", *SPENDING)
+        and (v != getattr(usual, k) or (k not in ADDED if not cast.voices else k != "items"))
     }
     body = {
         "board": stated,
         "sizes": asdict(desk.sizes),
-        "items": drawn(config, desk.sizes),
+        "items": drawn(config, desk.sizes, cast.own),
         "models": [model.digest for model in cast.models],
         "version": superalign.__version__,
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "torch": torch.__version__},
     }
     if cast.voices:
         body["spoken"] = described(config, cast.voices, desk.key("run"), left_out(config))
+    if cast.own:
+        unfit = {task: unplayed(task, chosen) for task in cast.own}
+        body["data"] = {"board": desk.key("run"), "tasks": keep_own(desk.ws, cast.own), "left out": unfit}
     plan = {
         "board": desk.key("run"),
         "tasks": list(config.tasks),
@@ -215,6 +234,12 @@ def _begin(desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol], 
             desk.ws.ledger.append(kind, content, actor=actor)
 
 
+def unplayed(task: str, chosen: Mapping[str, Protocol]) -> dict[str, str]:
+    """Protocol → why it is not played on data of that format."""
+    found = {name: why_not(name, protocol.referee, task) for name, protocol in chosen.items() if is_own(task)}
+    return {name: why for name, why in found.items() if why}
+
+
 def play_task(
     desk: Desk,
     config: OversightConfig,
@@ -223,11 +248,11 @@ def play_task(
     cast: Cast,
 ) -> None:
     """All cells of one task, then their scores."""
-    lesson = screened(desk, page_of(task, "train", desk.sizes))
-    field = Field(
-        task=task, lesson=open_page(desk, lesson), test=open_page(desk, page_of(task, "validation", desk.sizes))
-    )
-    holdout.screen(desk.ws, field.lesson.digest, words_of(lesson))
+    lesson = lesson_of(desk, page_of(task, "train", desk.sizes, cast.own))
+    test = page_of(task, "validation", desk.sizes, cast.own)
+    field = Field(task=task, lesson=open_page(desk, lesson), test=open_page(desk, test))
+    if lesson.items:
+        holdout.screen(desk.ws, field.lesson.digest, told_of(lesson))
     done = _all_played(desk, field, config, cells_of(task, chosen), cast)
     with desk.together(f"{task}, measured") as new:
         if new:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-BoardTask = Literal["slips", "traces", "mutants", "rules", "pixels"]
+TASKS = ("slips", "traces", "mutants", "rules", "pixels")
+OWN = "data:"
+"""Before a file of your own."""
+_OWN = re.compile(r"data-[a-z0-9-]{1,32}-[0-9a-f]{8}\.(choice|preference|label|unpaired|stepwise|mutant)", re.ASCII)
+"""Its name on a board: the data's, and its format."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +24,12 @@ class OversightConfig:
     """Folder of ledger and objects; a leaderboard that was stopped here goes on."""
     preset: Literal["default", "quick"] = "default"
     """Sizes: `default` for evidence, `quick` for a first look."""
-    tasks: tuple[BoardTask, ...] = ("slips", "traces", "rules", "pixels")
-    """What is judged."""
+    tasks: tuple[str, ...] = ("slips", "traces", "rules", "pixels")
+    """What is judged: slips, traces, mutants, rules, pixels, or data:FILE, rows of your own (docs/data.md): their split
+    validation is judged, train is learned from."""
+    items: int = field(default=0, metadata={"added": True})
+    """How many items of the validation split of each task are judged; 0: those of the preset, or all of your own where
+    these are fewer."""
     protocols: tuple[str, ...] = ()
     """Names of protocols; none: all. The controls are always played."""
     judge: str = "family:xs"
@@ -110,10 +119,14 @@ def board_sizes(preset: str) -> BoardSizes:
     )
 
 
+MOST_ITEMS = 20 * BoardSizes().items
+"""Of a task, at most: verifying plays every episode again."""
 CONTROLS = ("unaided", "deference", "ensemble")
 """Always played, and what every protocol is compared with."""
 PRIMARY = (("debate", "unaided"), ("debate", "consultancy"))
 """Confirmed pairs, a task each; all others are exploratory."""
+TRAINED = ("recursive reward modelling", "market making", "prover-verifier", "prover-estimator")
+"""Protocols that train their players by playing."""
 BUDGETS, SEEDS = range(2, 33), range(1, 101)
 CURVES: dict[str, tuple[int, ...]] = {"default": (2, 8), "quick": ()}
 """Preset → further budgets."""
@@ -131,6 +144,26 @@ ADDED = ("judge_by", "samples", "judge_prompt", "adviser_prompts", "temper")
 WORDS = "words:"
 """Before the address of a model here that is asked in words."""
 SPEAKING = ("inspect:", "http://", "https://", "vllm:", WORDS)
+
+
+def is_own(task: str) -> bool:
+    """Is it the name of somebody's own rows?
+
+    >>> is_own("data-questions-0123abcd.choice"), is_own("data:questions.jsonl"), is_own("slips")
+    (True, False, False)
+    """
+    return _OWN.fullmatch(task) is not None
+
+
+def own_form(task: str) -> str:
+    """The format of somebody's own rows, by the task's name; empty of any other task."""
+    found = _OWN.fullmatch(task)
+    return found[1] if found else ""
+
+
+def sized(sizes: BoardSizes, config: OversightConfig) -> BoardSizes:
+    """The sizes of a preset, with as many items as were asked for."""
+    return replace(sizes, items=config.items) if config.items else sizes
 
 
 def speaks(address: str) -> bool:
@@ -159,9 +192,16 @@ def why_not(protocol: str, referee: bool, task: str) -> str:
 
     >>> why_not("bisection", True, "slips")
     'needs steps that follow from each other'
+    >>> why_not("critique", True, "data-questions-0123abcd.choice")
+    'that one place of it is wrong, nobody has put on record: no claim can be checked'
     """
     if protocol == "bisection" and task != "traces":
         return "needs steps that follow from each other"
+    if (form := own_form(task)) and form != "mutant":
+        if referee:
+            return "that one place of it is wrong, nobody has put on record: no claim can be checked"
+        if protocol in TRAINED and form != "preference":
+            return "trains its players on pairs of texts, and this has one text for all options"
     if protocol in ("recursive reward modelling", "prover-estimator") and task == "rules":
         return "adds evidence up over parts, and a proof says nothing until it is whole"
     if referee and task == "rules":

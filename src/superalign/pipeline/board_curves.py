@@ -55,7 +55,7 @@ def score_curve(
     desk: Desk, task: str, test: Opened, chosen: Mapping[str, Protocol], done: Mapping[str, list[Mapping[str, str]]]
 ) -> None:
     """Accuracy and what the judge read, of each curved cell at each further budget: cell → one result a seed."""
-    signal = truth_signal(desk, task, "validation")
+    signal = truth_signal(desk, task.partition(".")[0], "validation")
     for budget in desk.config.curve:
         for cell in budget_cells(task, budget, chosen):
             played = played_of(desk, task, test, done[cell.name])

@@ -23,6 +23,7 @@ BILLED = ("tokens read", "tokens written", "usd")
 """Costs of players that are asked in words: tokens as they are billed, and what they cost."""
 SIMILAR = "error similarity"
 BINS = 10
+LEVEL = 0.95
 NEVER = 1e-6
 """Mean belief in what is not so, under which somebody does not err."""
 
@@ -36,12 +37,21 @@ def parts_of(rows: EpisodeRows, unaided: EpisodeRows, adviser: EpisodeRows | Non
     found = paired({"the protocol": rows})
     paid = arms(rows, "brier", pairing=found).difference
     parts["score difference"] = crossed_mean(paid, found.clusters, found.mean(0, rows.seed))
-    error = calibration(rows, bins=BINS).error
-    seeds = len(np.unique(rows.seed))
-    parts["calibration error"] = replace(error, note=f"{seeds} seeds pooled" if seeds > 1 else said(1))
+    parts["calibration error"] = _calibration(rows)
     if adviser is not None and adviser is not rows:
         parts[SIMILAR] = error_similarity(rows, adviser)
     return parts | _costs(rows)
+
+
+def _calibration(rows: EpisodeRows) -> Interval:
+    """Refused where there are fewer than two events a bin."""
+    if len(rows) < BINS:
+        why = f"{len(rows)} plays, and {BINS} bins want as many"
+        clusters = len(np.unique(rows.cluster))
+        return refused(why, n=len(rows), clusters=clusters, method="calibration error", level=LEVEL)
+    seeds = len(np.unique(rows.seed))
+    error = calibration(rows, bins=BINS).error
+    return replace(error, note=f"{seeds} seeds pooled" if seeds > 1 else said(1))
 
 
 def _by_side(rows: EpisodeRows) -> dict[str, Interval]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, get_args
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from superalign.evidence import Event, Finding, Workspace
 from superalign.oversight import case_of
 from superalign.oversight.record import played_again
 from superalign.oversight.referee import PieceReferee
 from superalign.oversight.types import Case
-from superalign.pipeline.board_config import SETTINGS, BoardSizes, BoardTask, OversightConfig, speaks
+from superalign.pipeline.board_config import SETTINGS, TASKS, BoardSizes, OversightConfig, is_own, speaks
 from superalign.pipeline.board_curves import budget_cells, score_curve
+from superalign.pipeline.board_own import Own, lesson_of, own_again
 from superalign.pipeline.board_scores import (
     Cell,
     cells_of,
@@ -24,12 +25,13 @@ from superalign.pipeline.board_scores import (
 )
 from superalign.pipeline.board_seats import Field, scale_of, tempering_stage
 from superalign.pipeline.desk import Desk
-from superalign.pipeline.pages import Opened, open_page, screened
+from superalign.pipeline.pages import Opened, open_page
 from superalign.pipeline.recounted import counted, is_whole, sealed_before, sizes_of, unfit
 from superalign.pipeline.spoken import Voices, judge_in_words
 from superalign.pipeline.spoken_recount import again, reread, same_scale, voices_again
 from superalign.pipeline.stored import Malformed, Stored
 from superalign.pipeline.tally import Tally, close
+from superalign.tasks.item import Page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,12 @@ class Board:
     event: Event
     config: OversightConfig
     sizes: BoardSizes
+    own: Mapping[str, Own] = field(default_factory=dict)
+    """Data of one's own by its name, from the store."""
+
+    def page(self, task: str, split: str) -> Page:
+        """The items that were judged (`validation`), or learned from (`train`) unless they were screened out."""
+        return page_of(task, split, self.sizes, self.own)
 
     @property
     def key(self) -> str:
@@ -57,8 +65,13 @@ def boards_of(ws: Workspace) -> tuple[list[Board], list[Finding]]:
 
 def _board(event: Event, ws: Workspace) -> Board:
     """Raises Malformed, or another of MALFORMED, for what this version plays no leaderboard of."""
-    board = Board(event=event, config=_config(event, ws), sizes=sizes_of(event, BoardSizes(), "leaderboard", least=1))
-    if event.body.get("items") != drawn(board.config, board.sizes):
+    config = _config(event, ws)
+    sizes = sizes_of(event, BoardSizes(), "leaderboard", least=1)
+    own = own_again(event.body["data"], config.tasks, ws.store) if any(map(is_own, config.tasks)) else {}
+    board = Board(event=event, config=config, sizes=sizes, own=own)
+    if config.items not in (0, sizes.items):
+        raise unfit(event, sizes.items, f"size items, where {config.items} were asked for,", "leaderboard")
+    if event.body.get("items") != drawn(config, sizes, own):
         raise Malformed(event.seq, "this version of superalign draws other items than the one that played this")
     chosen_protocols(board.config)
     sealed_before(ws, board, "board", "leaderboard")
@@ -72,7 +85,7 @@ def replay(board: Board, tally: Any, ws: Workspace) -> None:
     for task in config.tasks:
         if done(f"{task}, measured") is None:
             continue
-        test = open_page(desk, page_of(task, "validation", board.sizes))
+        test = open_page(desk, board.page(task, "validation"))
         heard = _heard_again(ws, board, task, done)
         score_task(desk, task, test, _played_again(desk, done, board, task, test, cells_of(task, chosen), heard))
         if done(f"{task}, curve") is not None:
@@ -91,7 +104,7 @@ def _heard_again(ws: Workspace, board: Board, task: str, done: Stored) -> Voices
     voices = voices_again(board.event.body["spoken"], config, ws.store)
     for seed in range(config.seed, config.seed + config.seeds) if voices.judge and config.temper else ():
         told = done(tempering_stage(task, seed))
-        lesson = screened(board.desk(ws), page_of(task, "train", board.sizes))
+        lesson = lesson_of(board.desk(ws), board.page(task, "train"))
         opened = open_page(board.desk(Tally(ws)), lesson)
         judge = judge_in_words(config, voices, again(ws.store, voices.judge, told), by=_using(done, board, task, seed))
         mine = scale_of(judge, Field(task=task, lesson=opened, test=opened), config, seed)
@@ -155,18 +168,19 @@ def _config(event: Event, ws: Workspace) -> OversightConfig:
     if not isinstance(stated, Mapping):
         raise Malformed(event.seq, "the config of this leaderboard is no object")
     kept: dict[str, Any] = {}
-    for field in fields(OversightConfig):
-        if field.name in SETTINGS or (field.name not in stated and field.metadata.get("added")):
+    for each in fields(OversightConfig):
+        if each.name in SETTINGS or (each.name not in stated and each.metadata.get("added")):
             continue
-        usual, value = getattr(OversightConfig(), field.name), stated.get(field.name)
-        kind = int if field.name == "curve" else str
+        usual, value = getattr(OversightConfig(), each.name), stated.get(each.name)
+        kind = int if each.name == "curve" else str
         listed = isinstance(value, list) and all(type(entry) is kind for entry in value)
         fits = listed if isinstance(usual, tuple) else isinstance(value, str)
         if isinstance(usual, int):
             fits = is_whole(value)
         if not fits:
-            raise unfit(event, value, field.name, "leaderboard")
-        kept[field.name] = tuple(value) if isinstance(usual, tuple) else type(usual)(value)
-    if not kept["tasks"] or set(kept["tasks"]) - set(get_args(BoardTask)) or not 1 <= kept["seeds"] <= 100:
+            raise unfit(event, value, each.name, "leaderboard")
+        kept[each.name] = tuple(value) if isinstance(usual, tuple) else type(usual)(value)
+    known = all(task in TASKS or is_own(task) for task in kept["tasks"])
+    if not kept["tasks"] or not known or not 1 <= kept["seeds"] <= 100:
         raise Malformed(event.seq, "this leaderboard has tasks or seeds that no leaderboard has")
     return OversightConfig(workspace=ws.path, **kept)

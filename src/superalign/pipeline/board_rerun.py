@@ -16,10 +16,11 @@ from superalign.oversight import play
 from superalign.pipeline.board import at_the_table
 from superalign.pipeline.board_config import PERSON, PROMPT, SPEAKING, WORDS, speaks
 from superalign.pipeline.board_curves import budget_cells
+from superalign.pipeline.board_own import lesson_of
 from superalign.pipeline.board_recount import Board
-from superalign.pipeline.board_scores import Cell, cells_of, chosen_protocols, packed_episode, page_of
+from superalign.pipeline.board_scores import Cell, cells_of, chosen_protocols, packed_episode
 from superalign.pipeline.board_seats import Cast, Field, cast_of, in_their_seats, seated
-from superalign.pipeline.pages import open_page, screened
+from superalign.pipeline.pages import open_page
 from superalign.pipeline.spoken import Voices, settled_voices, voices_of
 from superalign.pipeline.spoken_heard import Ear
 from superalign.pipeline.spoken_recount import voices_again
@@ -53,7 +54,7 @@ def play_boards_again(board: Board, ws: Workspace, *, say: Callable[[str], None]
         if not address.startswith("family:"):
             raise SuperalignError(f"{address!r:.80} is an address that no ledger can give: such boards end at level 2")
     chosen, done = chosen_protocols(config), Stored(ws, board)
-    cast = cast_of(config, _voices(board, ws, done))
+    cast = replace(cast_of(config, _voices(board, ws, done)), own=board.own)
     for task in config.tasks:
         if done(f"{task}, measured") is None:
             continue
@@ -87,10 +88,8 @@ def _voices(board: Board, ws: Workspace, done: Stored) -> Voices | None:
 
 def _field(board: Board, ws: Workspace, task: str) -> Field:
     kept = board.desk(Tally(ws))
-    lesson = screened(board.desk(ws), page_of(task, "train", board.sizes))
-    return Field(
-        task=task, lesson=open_page(kept, lesson), test=open_page(kept, page_of(task, "validation", board.sizes))
-    )
+    lesson = lesson_of(board.desk(ws), board.page(task, "train"))
+    return Field(task=task, lesson=open_page(kept, lesson), test=open_page(kept, board.page(task, "validation")))
 
 
 def _again(

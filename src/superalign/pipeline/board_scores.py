@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from superalign.evidence import SuperalignError
@@ -17,20 +18,25 @@ from superalign.oversight.rows import EpisodeRows, episode_rows
 from superalign.pipeline.board_config import (
     BUDGETS,
     CONTROLS,
+    MOST_ITEMS,
+    OWN,
     PERSON,
     PRIMARY,
     SEEDS,
+    TASKS,
     BoardSizes,
     OversightConfig,
+    is_own,
     speaks,
     why_not,
 )
+from superalign.pipeline.board_own import Own, own_board_page
 from superalign.pipeline.board_parts import BILLED, SIMILAR, parts_of, reliability
 from superalign.pipeline.board_talks import worst
 from superalign.pipeline.desk import Desk, measured
 from superalign.pipeline.pages import Opened, truth_signal
 from superalign.stats import Interval
-from superalign.tasks import Page, mutants, pixels, rules, slips, traces
+from superalign.tasks import Item, Page, mutants, pixels, rules, slips, traces
 from superalign.tasks.pixels import same_hand
 
 ADAPTED = ", adapted judge"
@@ -66,6 +72,10 @@ def chosen_protocols(config: OversightConfig) -> dict[str, Protocol]:
             f"tasks: a board has a budget of {BUDGETS[0]} to {BUDGETS[-1]} pieces, {SEEDS[0]} to {SEEDS[-1]} seeds "
             "from 0 on, and a task"
         )
+    if odd := [task for task in config.tasks if task not in TASKS and not is_own(task) and not task.startswith(OWN)]:
+        raise SuperalignError(f"there is no task {odd[0]!r:.80}: use any of {', '.join(TASKS)}, or {OWN}FILE, your own")
+    if not 0 <= config.items <= MOST_ITEMS:
+        raise SuperalignError(f"--items {config.items}: a board judges 1 to {MOST_ITEMS:,} of a task; 0: the preset's")
     if twice := [task for task in dict.fromkeys(config.tasks) if config.tasks.count(task) > 1]:
         raise SuperalignError(f"the task {twice[0]} is named {config.tasks.count(twice[0])} times: name each once")
     try:
@@ -118,8 +128,22 @@ def for_a_person(chosen: Mapping[str, Protocol], *, asked_for: Sequence[str]) ->
     return {name: replace(protocol, record=False) for name, protocol in chosen.items() if name not in trained}
 
 
-def page_of(task: str, split: str, sizes: BoardSizes) -> Page:
-    """The pairs of one task: of the training split for lessons, of validation to judge by."""
+def page_of(task: str, split: str, sizes: BoardSizes, own: Mapping[str, Own] = MappingProxyType({})) -> Page:
+    """The pairs of one task: of the training split for lessons, of validation to judge by. `own`: data by its name.
+
+    Raises SuperalignError for data that isn't at hand, or a task that has fewer items.
+    """
+    if is_own(task):
+        if task not in own:
+            raise SuperalignError(f"{task} is data of its own, and its rows aren't at hand: give its file, data:FILE")
+        return own_board_page(own[task], split, sizes.lesson if split == "train" else sizes.items)
+    try:
+        return _page_of(task, split, sizes)
+    except ValueError as error:
+        raise SuperalignError(f"{error} (--items {sizes.items})") from error
+
+
+def _page_of(task: str, split: str, sizes: BoardSizes) -> Page:
     n = sizes.lesson if split == "train" else sizes.items
     if task == "pixels" and split == "train":
         return _unseen_pixels(n)
@@ -141,11 +165,17 @@ def _unseen_pixels(n: int) -> Page:
     return replace(page, items=kept, truths={item.id: page.truths[item.id] for item in kept})
 
 
-def drawn(config: OversightConfig, sizes: BoardSizes) -> str:
+def drawn(config: OversightConfig, sizes: BoardSizes, own: Mapping[str, Own] = MappingProxyType({})) -> str:
     """Digest of every item that this version of superalign holds out for such a board."""
-    pages = [page_of(task, "validation", sizes) for task in config.tasks]
-    items = [[[i.id, *i.input.values(), page.truths[i.id]["answer"]] for i in page.items] for page in pages]
+    pages = [page_of(task, "validation", sizes, own) for task in config.tasks]
+    items = [
+        [[i.id, *i.input.values(), *_own_options(i), page.truths[i.id]["answer"]] for i in page.items] for page in pages
+    ]
     return hashlib.sha256(json.dumps(items).encode()).hexdigest()
+
+
+def _own_options(item: Item) -> tuple[str, ...]:
+    return item.options if is_own(item.task) else ()
 
 
 def cells_of(task: str, chosen: Mapping[str, Protocol]) -> list[Cell]:
@@ -240,7 +270,7 @@ class Played:
 def score_task(desk: Desk, task: str, test: Opened, done: Mapping[str, list[Mapping[str, str]]]) -> None:
     """Measurements of one task from what its cells stored, all seeds together: cell → one result a seed."""
     played = {name: played_of(desk, task, test, results) for name, results in done.items()}
-    measure_task(desk, task, played, truth_signal(desk, task, "validation"))
+    measure_task(desk, task, played, truth_signal(desk, task.partition(".")[0], "validation"))
     kept = [
         {**e, "protocol": name}
         for name, cell in played.items()
@@ -262,10 +292,15 @@ def answers_of(test: Opened) -> dict[str, int]:
     return dict(zip((item.id for item in test.page.items), test.answers.tolist(), strict=True))
 
 
+def clusters_of(task: str, page: Page) -> dict[str, str]:
+    """Item → what it is resampled with."""
+    names = same_hand(page) if task == "pixels" else [item.cluster for item in page.items]
+    return {item.id: str(name) for item, name in zip(page.items, names, strict=True)}
+
+
 def played_of(desk: Desk, task: str, test: Opened, results: Sequence[Mapping[str, str]]) -> Played:
     """One cell from what it stored, a result a seed."""
-    names = same_hand(test.page) if task == "pixels" else [item.cluster for item in test.page.items]
-    clusters = {item.id: str(name) for item, name in zip(test.page.items, names, strict=True)}
+    clusters = clusters_of(task, test.page)
     digests = tuple(result["episodes"] for result in results)
     episodes = [e for digest in digests for e in desk.ws.store.get_json(digest)["episodes"]]
     kinds = dict(sorted(Counter(kind for e in episodes for kind in e["failures"]).items()))

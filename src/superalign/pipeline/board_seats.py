@@ -9,14 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import numpy as np
 
 from superalign.evidence import SuperalignError, holdout
 from superalign.models import LocalModel, load_model
 from superalign.oversight import Lesson, Protocol, case_of
-from superalign.oversight.advisers import PixelSearch, PlanAdviser, SearchAdviser, against, train_adviser
+from superalign.oversight.advisers import (
+    EvidenceAdviser,
+    PixelSearch,
+    PlanAdviser,
+    SearchAdviser,
+    against,
+    train_adviser,
+)
 from superalign.oversight.judges import (
     PersonJudge,
     PictureJudge,
@@ -33,6 +42,7 @@ from superalign.oversight.protocols import consultancy
 from superalign.oversight.referee import ExecutingReferee, PieceReferee
 from superalign.oversight.types import Case
 from superalign.pipeline.board_config import PERSON, PROMPT, OversightConfig, speaks
+from superalign.pipeline.board_own import Own, two_texts
 from superalign.pipeline.board_scores import Cell, unseen_forms
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.pages import Opened, put_page, words_of
@@ -73,6 +83,8 @@ class Cast:
     adviser: LocalModel | None
     voices: Voices | None = None
     """Who is asked in words; what they leave to nobody else is None above."""
+    own: Mapping[str, Own] = field(default_factory=dict)
+    """What is played on beside the tasks that ship: data by its name."""
 
     @property
     def models(self) -> tuple[LocalModel, ...]:
@@ -171,6 +183,8 @@ def in_their_seats(
 def _players(desk: Desk, field: Field, config: OversightConfig, cast: Cast, seed: int) -> dict[str, Any]:
     judge, adviser = cast.judge, cast.adviser
     advised = speaks(config.advisers)
+    if field.task in cast.own and not two_texts(cast.own[field.task].data):
+        return {}  # nobody here compares likelihoods: all who sit down speak, or are asked for a verdict
     if judge is None:
         return {"referee": referee_of(field, field.test, config)} if field.task not in ("rules", "pixels") else {}
     plans = config.advise == "plan" or (config.advise == "usual" and field.task == "rules")
@@ -191,6 +205,8 @@ def _players(desk: Desk, field: Field, config: OversightConfig, cast: Cast, seed
         return {"judge": reader, **dict.fromkeys(SEARCHERS, planner if plans else search)}
     cases, answers = field.cases(field.lesson), field.lesson.answers.tolist()
     referee = referee_of(field, field.test, config)
+    if field.task in cast.own:
+        whole_read(field.task, cast.models, cases)
     if adviser is None:
         alone = text_judge(judge, cases, answers, budget=config.budget, seed=seed)
         alone.prime((*cases[: desk.sizes.games], *field.cases(field.test)), config.budget)
@@ -204,6 +220,17 @@ def _players(desk: Desk, field: Field, config: OversightConfig, cast: Cast, seed
         planner = PlanAdviser(judge=players["judge"], knower=players["critic"], beam=BEAM, width=2 * config.budget)
         players |= dict.fromkeys(SEARCHERS, planner)
     return players
+
+
+def whole_read(task: str, models: Iterable[LocalModel], cases: Sequence[Case]) -> None:
+    """Raises SuperalignError where a model can't read the texts of a lesson whole: nothing could be fitted on them."""
+    for model in models:
+        cut = int((~np.isfinite(EvidenceAdviser(model=model).differences(cases))).sum())
+        if cut:
+            raise SuperalignError(
+                f"{task}: {cut} of {len(cases)} lessons are longer than {model.name} reads ({model.context:,} tokens): "
+                "shorten or remove them, or seat a model that reads more"
+            )
 
 
 def referee_of(field: Field, which: Opened, config: OversightConfig) -> PieceReferee | ExecutingReferee:

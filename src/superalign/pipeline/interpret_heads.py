@@ -66,7 +66,7 @@ def head_patterns(job: HeadsJob) -> dict[str, np.ndarray]:
     named = networks(job.address, job.untrained)
     model = named[TRAINED]
     sites = heads(model)
-    limit = int(getattr(model.network.config, "max_position_embeddings", 1024))
+    limit = model.context
     half = min(job.half, (limit - 1) // 2)
     ids, _ = repeated(model, rows=job.rows, half=half, seed=job.seed)
     other, _ = repeated(model, rows=job.rows, half=half, seed=job.seed + 1)

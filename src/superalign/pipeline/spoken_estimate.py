@@ -12,8 +12,10 @@ The judge is asked in either case as often as the protocol says. What was kept b
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,9 +28,11 @@ from superalign.oversight import Case, Protocol, case_of, play
 from superalign.oversight.types import Charge, Message, Position, Quote, View
 from superalign.pipeline.board_config import BoardSizes, OversightConfig, settled
 from superalign.pipeline.board_curves import cells_in_all
+from superalign.pipeline.board_own import Own, fits_own
 from superalign.pipeline.board_scores import Cell, chosen_protocols, page_of
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.spoken import ADVISERS, JUDGE, Voices, judge_in_words, seats_in_words, uses_letter, voices_of
+from superalign.tasks.item import Page
 
 MILLION = 1_000_000
 THIN = 6
@@ -143,12 +147,19 @@ def _longest(position: Position) -> Message:
     return Message(speaker=position.seat, quotes=quotes, charges=(Charge(1, place),), belief=(0.5, 0.5))
 
 
-def afforded(config: OversightConfig, sizes: BoardSizes, chosen: Mapping[str, Protocol], voices: Voices) -> Estimate:
+def afforded(
+    config: OversightConfig,
+    sizes: BoardSizes,
+    chosen: Mapping[str, Protocol],
+    voices: Voices,
+    own: Mapping[str, Own] = MappingProxyType({}),
+) -> Estimate:
     """What the rest of a board would cost. Raises SpendingLimit where even the least is over the limit."""
     terms, config = config, settled(config)
     with _Kept(terms, sizes, voices) as kept:
-        most = _played(config, sizes, chosen, voices, kept, long=True)
-        short = _played(config, sizes, chosen, voices, kept, long=False) if terms.limit is not None else most
+        pages = partial(page_of, sizes=sizes, own=own)
+        most = _played(config, pages, chosen, voices, kept, long=True)
+        short = _played(config, pages, chosen, voices, kept, long=False) if terms.limit is not None else most
     cells = tuple(
         CellEstimate(
             cell=name,
@@ -183,11 +194,12 @@ def afforded(config: OversightConfig, sizes: BoardSizes, chosen: Mapping[str, Pr
     return replace(found, over=_over(found))
 
 
-def estimated(config: OversightConfig, sizes: BoardSizes) -> Estimate:
+def estimated(config: OversightConfig, sizes: BoardSizes, own: Mapping[str, Own] = MappingProxyType({})) -> Estimate:
     """What a board would cost, for `--dry-run`: also where that is over the limit. Raises SuperalignError for a board
     that can't be, or on which nobody speaks.
     """
     chosen = chosen_protocols(settled(config))
+    fits_own(config, own)
     voices = voices_of(config, chosen)
     if voices is None:
         raise SuperalignError(
@@ -195,7 +207,7 @@ def estimated(config: OversightConfig, sizes: BoardSizes) -> Estimate:
             "asked in words: leave it out"
         )
     try:
-        found = afforded(replace(config, limit=None), sizes, chosen, voices)
+        found = afforded(replace(config, limit=None), sizes, chosen, voices, own)
         return replace(found, limit=config.limit, over=_over(replace(found, limit=config.limit)))
     finally:
         voices.close()
@@ -268,7 +280,7 @@ class _Kept:
 
 def _played(
     config: OversightConfig,
-    sizes: BoardSizes,
+    pages: Callable[[str, str], Page],
     chosen: Mapping[str, Protocol],
     voices: Voices,
     kept: _Kept,
@@ -285,8 +297,8 @@ def _played(
         if f"{task}: {cell.name}, seed {seed}" in kept.finished:
             continue
         if task not in cases:
-            cases[task] = [case_of(item) for item in page_of(task, "validation", sizes).items]
-            _temper(config, sizes, task, voices, speakers, long=long)
+            cases[task] = [case_of(item) for item in pages(task, "validation").items]
+            _temper(config, pages, task, voices, speakers, long=long)
         _pretend(cell, config, voices, speakers, cases[task], seed, long=long)
         for who, pretending in speakers.items():
             new = {key: ask for key, ask in pretending.asked.items() if key not in seen}
@@ -300,7 +312,7 @@ def _played(
 
 def _temper(
     config: OversightConfig,
-    sizes: BoardSizes,
+    pages: Callable[[str, str], Page],
     task: str,
     voices: Voices,
     speakers: Mapping[str, Pretending],
@@ -310,7 +322,7 @@ def _temper(
     """What tempering asks is counted with a task's first cell, once a seed."""
     if not (config.temper and voices.judge):
         return
-    page = page_of(task, "train", sizes)
+    page = pages(task, "train")
     lesson = [case_of(item) for item in page.items[: config.temper]]
     answers = [int(page.truths[case.item]["answer"]) for case in lesson]
     judge = judge_in_words(config, voices, speakers[JUDGE], by=_by(config, voices, long=long))

@@ -8,6 +8,7 @@ from typing import Any
 
 from superalign.evidence import Workspace
 from superalign.report.appendix import events_section
+from superalign.report.board_data import data_section, toys
 from superalign.report.board_sections import calibration_section, cost_section, curve_section, errors_section, filled
 from superalign.report.board_spoken import replies_section, spoken_of, spoken_section
 from superalign.report.board_view import CONTROLS, SIGNED, TaskView, last_board, tasks_of
@@ -34,7 +35,7 @@ from superalign.report.views import Number
 
 COLUMNS = ("honest", "dishonest", "brier", "bits gained")
 MAX_CONVERSATIONS, MAX_LINES = 40, 60
-ENOUGH = 5
+ENOUGH, ANCHOR = 5, 80
 ROOM = 0.09
 
 
@@ -44,13 +45,15 @@ def write_leaderboard(workspace: Workspace, out: Path, *, board: str | None = No
     Raises SuperalignError where an object can't be read.
     """
     events, read = workspace.ledger.events(), reader(workspace.store)
+    board = board or last_board(events)
     tasks = tasks_of(events, read, board=board)
-    sections = together(*(task_section(task, view) for task, view in tasks.items()))
-    spoken = spoken_of(events, board or last_board(events))
+    sections = together(data_section(events, board), *(task_section(task, view) for task, view in tasks.items()))
+    spoken = spoken_of(events, board)
     if spoken:
         sections = together(spoken_section(spoken, tasks), sections)
     lines = compile_dossier(events, read).lines
-    body = together(tag("p", TOY, class_="toy"), tag("main", _front(tasks), sections, events_section(lines, sections)))
+    toy = tag("p", TOY, class_="toy") if toys(events, board) else Html("")
+    body = together(toy, tag("main", _front(tasks), sections, events_section(lines, sections)))
     return put(shell("Scalable oversight: the board", body), Path(out))
 
 
@@ -88,7 +91,7 @@ def _seeds(tasks: Mapping[str, TaskView]) -> str:
 
 
 def _anchor(task: str) -> str:
-    return "task-" + "".join(c if c.isalnum() else "-" for c in task[:20])
+    return "task-" + "".join(c if c.isalnum() else "-" for c in task[:ANCHOR])
 
 
 def task_section(task: str, view: TaskView) -> Html:

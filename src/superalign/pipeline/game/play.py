@@ -46,7 +46,7 @@ def stress(config: StressConfig, *, say: Say = lambda text: None) -> dict[str, A
         known = {side: base for side, base in (("reviewer", reviewers), ("writer", writers)) if base is not None}
         bases = {side: base.identity for side, base in known.items()}
         begin(desk, config, sizes, bases, subject)
-        declare_bases(desk, *known.values())
+        declare_bases(desk, *known.values(), addresses=[config.model if side == "reviewer" else "" for side in known])
         if subject is not None:
             register(desk, subject, base="brought to be tested: trained before any signal of this ledger was drawn")
         rows = quartered(desk, reviewers, writers)
