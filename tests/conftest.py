@@ -1,4 +1,4 @@
-"""What every room's tests share: one thread, and a language model small enough to check by hand."""
+"""What every room's tests share: one thread, the order of files, and a language model small enough to check by hand."""
 
 from __future__ import annotations
 
@@ -6,10 +6,61 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # read by torch when it loads, which no test has done yet
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+LONGEST = (
+    "test_pipeline_generalize.py",
+    "test_pipeline_recount.py",
+    "test_pipeline_run.py",
+    "test_pipeline_held.py",
+    "test_pipeline_spoken.py",
+    "test_pipeline_game.py",
+    "test_pipeline_interpret.py",
+    "test_pipeline_board.py",
+    "test_training_trl_fitting.py",
+    "test_tasks_mutants_page.py",
+    "test_pipeline_board_pitfalls.py",
+    "test_tasks_audit.py",
+    "test_guides.py",
+    "test_pipeline_spoken_served.py",
+    "test_sandbox_matrix.py",
+)
+"""Files that take longest: under xdist they begin first, so that no core waits for one of them at the end."""
+ONE_RUN = {"test_pipeline_recount.py", "test_pipeline_run.py", "test_pipeline_held.py"}
+"""Files that read the one finished run of tests/pipeline/conftest.py: they go to one process, which makes it once."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        place = {name: i for i, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: whoever collects garbage need not look through it each time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """`--dist loadfile` with the longest files first, and files that share a long fixture as one."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class LongestFirst(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "the finished run" if file.rpartition("/")[2] in ONE_RUN else file
+
+    config.option.loadscopereorder = False  # the order is that of `pytest_collection_modifyitems`
+    return LongestFirst(config, log)
+
 
 WORDS = ("<pad>", "<bos>", "<eos>", "<unk>", "a", "b", "c", "d", "=", "+", "-", "(", ")")
 

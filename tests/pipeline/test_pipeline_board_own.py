@@ -1,6 +1,5 @@
 """Leaderboards on data of one's own: played, verified without the file, and refused where they can't be played."""
 
-import json
 import shutil
 
 import pytest
@@ -10,50 +9,24 @@ from superalign.evidence.bundle import opened
 from superalign.pipeline import board as board_module
 from superalign.pipeline.board import play_board, played_before
 from superalign.pipeline.board_config import MOST_ITEMS, BoardSizes, OversightConfig, is_own, why_not
-from superalign.pipeline.board_own import of_two, own_again, own_of, with_own
+from superalign.pipeline.board_own import own_again, own_of, with_own
 from superalign.pipeline.board_scores import page_of
 from superalign.pipeline.recount import recount
 from superalign.pipeline.rerun import rerun
 from superalign.pipeline.spoken_estimate import estimated
 from superalign.report.leaderboard import write_leaderboard
 from superalign.tasks.own import BrokenLines
-from superalign.tasks.own_pages import own_page
 
+from .own_rows import SPLITS, mill, mills, preferred, written
 from .spoken_talker import Talker, faulty
 
 SIZES = BoardSizes(items=10, lesson=12, games=6, judge_steps=2, adviser_steps=2)
-SPLITS = ("train",) * 3 + ("dev",) + ("validation",) * 3 + ("test",)
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch, tmp_path):
     monkeypatch.setenv("SUPERALIGN_KEYS", str(tmp_path / "keys"))
     monkeypatch.setattr(board_module, "board_sizes", lambda preset: SIZES)
-
-
-def written(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-def mill(i, options=2):
-    years = [str(1800 + 50 * k + i) for k in range(options)]
-    return {
-        "question": f"When was mill number {i} built?",
-        "options": years,
-        "answer": i % options,
-        "context": f"Mill {i} stands on river {i * i}. Ida built it in {years[i % options]}. It burned in {1960 + i}.",
-        "split": SPLITS[i % len(SPLITS)],
-    }
-
-
-def mills(folder, n=40, name="Mills of old.jsonl", **changes):
-    return written(folder / name, [mill(i, **changes) for i in range(n)])
-
-
-def preferred(i):
-    right, wrong = f"return x + {i}. if x : pass .", f"x return {i} + +. pass if : x ."
-    return {"prompt": f"Write line {i}.", "chosen": right, "rejected": wrong, "split": SPLITS[i % len(SPLITS)]}
 
 
 def config(folder, file, **changes):
@@ -280,41 +253,6 @@ def test_rows_to_judge_alone_are_enough_where_all_speak_and_nothing_is_fitted(tm
     assert verify(own.workspace).ok
     assert recount(own.workspace).findings == ()
     assert {e["n"] for e in events(own.workspace, "measurement") if e["name"].endswith("unaided.accuracy")} == {4}
-
-
-@pytest.mark.parametrize("options", [2, 3, 5, 26])
-def test_more_than_two_options_are_cut_to_the_right_one_and_one_other_evenly(options, tmp_path):
-    data = own_of(mills(tmp_path, 120, options=options)).data
-    whole, cut = own_page(data, split="validation"), of_two(own_page(data, split="validation"))
-    places = []
-    for before, after in zip(whole.items, cut.items, strict=True):
-        answer = cut.truths[after.id]["answer"]
-        places.append(answer)
-        assert after.id == before.id
-        assert len(set(after.options)) == 2
-        assert set(after.options) <= set(before.options)
-        assert after.options[answer] == before.options[whole.truths[before.id]["answer"]]
-    assert abs(places.count(0) - places.count(1)) <= 1
-    short = of_two(own_page(data, split="validation", n=7))
-    assert short.items == cut.items[:7], "a smaller board is the beginning of a larger one"
-
-
-def test_labels_steps_and_mutants_become_cases_of_two_options(tmp_path):
-    labels = [{"text": f"word {i} of it. And more.", "label": "abc"[i % 3], "split": SPLITS[i % 8]} for i in range(32)]
-    steps = [
-        {"prompt": f"Add {i}.", "completions": [f"{i} + 1 = {i + 1}", "so it is"], "labels": [True, i % 2 == 0]}
-        | {"split": SPLITS[i % 8]}
-        for i in range(32)
-    ]
-    for name, rows in (("labels.jsonl", labels), ("steps.jsonl", steps)):
-        own, found = with_own(config(tmp_path, written(tmp_path / name, rows)))
-        (task,) = own.tasks
-        page = page_of(task, "validation", SIZES, found)
-        assert {len(item.options) for item in page.items} == {2}
-        assert len(page.items) == SIZES.items
-        assert why_not("debate", False, task) == ""
-        assert why_not("bisection", True, task)
-        assert "pairs of texts" in why_not("market making", False, task)
 
 
 def test_a_table_is_kept_as_json_lines_and_is_the_same_task(tmp_path):

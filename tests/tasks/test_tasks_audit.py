@@ -100,7 +100,7 @@ def test_an_order_that_keeps_couples_together_is_caught(make: Callable[..., Page
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("split", [split for split in SPLITS if split != "dev"])  # which test_slips_pass audits
 @pytest.mark.parametrize("view", ["pair", "single"])
 def test_every_page_of_slips_passes_in_its_order(split: str, view: str) -> None:
     for result in audit(slips(split=split, view=view)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,13 @@ METHODS = ("sft", "reward", "dpo", "grpo")
 @pytest.fixture(scope="module")
 def once(base: LocalModel) -> dict[tuple[str, int], Fitted]:
     """Every method in full and by LoRA."""
-    return {
+    found = {
         (method, rank): fit(base, method, recipe=TrlRecipe(**{**_fields(RECIPE), "rank": rank}))
         for method in METHODS
         for rank in (0, 2)
     }
+    gc.freeze()  # every training ends with a search for garbage, which need not go through all of TRL
+    return found
 
 
 def _fields(recipe: TrlRecipe) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from superalign.adversarial.items import NEUTRAL, AuditItem
 from superalign.adversarial.kinds import context, rename, shared_slot
 from superalign.models import LocalModel
+from superalign.models.words import starts_after
 from superalign.tasks.lexer import AUTHORS, CUES, NAMED
 
 DIGITS = 6
@@ -45,9 +46,9 @@ def ask(model: LocalModel, items: Sequence[AuditItem], *, sweep: int = 200, seed
         rewards = [round(r.reward, DIGITS) for r in readings]
         contexts[where] = [rewards[: len(dressed)], rewards[len(dressed) :]]
     texts = [context(*NEUTRAL, code) for item in items for code in (item.sound, item.altered)]
-    readings = model.read(texts)
+    readings, starts = model.read(texts), starts_after(model.tokenizer, texts, len(NEUTRAL)).tolist()
     pairs = {
         "rewards": [round(r.reward, DIGITS) for r in readings],
-        "nats": [round(float(-r.logprobs[2:].mean()), DIGITS) for r in readings],
+        "nats": [round(float(-r.logprobs[at - 1 :].mean()), DIGITS) for r, at in zip(readings, starts, strict=True)],
     }
     return {"contexts": contexts, "pairs": pairs}

@@ -20,7 +20,7 @@ from superalign.models.addresses import ModelAddress, device_at, dtype_at, parse
 from superalign.models.errors import ModelError, QuarantineError
 from superalign.models.head import RewardHead
 from superalign.models.hub import complete, quiet, refused
-from superalign.models.local import LocalModel
+from superalign.models.local import LocalModel, text_config
 
 MANIFEST, HEAD = "superalign.json", "reward_head.safetensors"
 SHIPPED = ("xs", "s", "m", "l")
@@ -96,7 +96,7 @@ def load_folder(
     if (path / HEAD).exists():
         from safetensors.torch import load_file
 
-        head = RewardHead(int(network.config.hidden_size), hidden=int(manifest["head_hidden"]))
+        head = RewardHead(int(text_config(network).hidden_size), hidden=int(manifest["head_hidden"]))
         head.load_state_dict(load_file(path / HEAD))
         head.to(device_at(at))
     finite(network, path)

@@ -120,6 +120,8 @@ class LocalModel:
         Tokens of a word add up, whatever the tokenizer makes of it. NaN where a word lies beyond the longest context,
         or holds the text's first token, which nothing precedes. Raises ValueError for a tokenizer without offsets.
         """
+        if not texts:
+            return []  # tokenizers raise
         found = self.logprobs(texts)
         if one_token_a_word(self.tokenizer):
             return [padded_to(values, len(text.split())) for text, values in zip(texts, found, strict=True)]

@@ -96,6 +96,8 @@ def play_board(
     sizes = sized(board_sizes(config.preset), config)
     for task in config.tasks if config.items else own:
         page = page_of(task, "validation", sizes, own)
+        if len(page.items) < config.items:
+            raise SuperalignError(f"{task}: --items {config.items}, and {len(page.items)} can be shown: ask for fewer")
         if len(set(clusters_of(task, page).values())) < 2:
             raise SuperalignError(
                 f"{task}: what is judged, {len(page.items)} items, is one cluster, and nothing follows from it: raise "
@@ -122,8 +124,9 @@ def _play(desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol], c
     if cast.voices:
         enter_voices(desk, cast.voices)
         cast = replace(cast, voices=settled_voices(config, cast.voices))
-    for model in dict.fromkeys(cast.models):
-        register(desk, model, base="pretrained before any signal of this ledger was drawn; corpus hash in its recipe")
+    reason = "pretrained before any signal of this ledger was drawn; corpus hash in its recipe"
+    for model, address in cast.addressed(config):
+        register(desk, model, base=reason, address=address)
     for task in config.tasks:
         held = page_of(task, "validation", desk.sizes, cast.own)
         holdout.fingerprint(ws, f"construction/{task.partition('.')[0]}/validation", told_of(held))

@@ -146,11 +146,12 @@ def own_again(stated: Any, tasks: tuple[str, ...], store: ObjectStore) -> dict[s
 
 def wide(data: OwnData) -> int:
     """How many rows of validation have more than two options, of which two are played."""
-    shared = len(data.labels)
-    held = [row for row, split in zip(data.rows, data.splits, strict=True) if split == "validation"]
     if data.form == "label":
-        return len(held) if shared > 2 else 0
-    return sum(len(row.texts) > 2 for row in held) if data.form == "choice" else 0
+        return data.splits.count("validation") if len(data.labels) > 2 else 0
+    if data.form != "choice":
+        return 0
+    rows = zip(data.rows, data.splits, strict=True)
+    return sum(len(row.texts) > 2 for row, split in rows if split == "validation")
 
 
 def two_texts(data: OwnData) -> bool:

@@ -11,12 +11,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from superalign.evidence import SuperalignError, holdout
-from superalign.models import LocalModel, load_model
 from superalign.oversight import Lesson, Protocol, case_of
 from superalign.oversight.advisers import (
     EvidenceAdviser,
@@ -50,6 +49,9 @@ from superalign.pipeline.seats import SEARCHERS, text_judge, text_players
 from superalign.pipeline.spoken import ADVISERS, JUDGE, UNSEEN, Voices, judge_in_words, seats_in_words
 from superalign.pipeline.spoken_heard import Ear
 from superalign.tasks import pixels
+
+if TYPE_CHECKING:
+    from superalign.models import LocalModel  # torch loads where it is needed
 
 READS = 6
 """Lines that a reader of rules is shown at most in training."""
@@ -91,6 +93,13 @@ class Cast:
         """The models whose likelihoods are read, the judge's first."""
         return tuple(model for model in (self.judge, self.adviser) if model is not None)
 
+    def addressed(self, config: OversightConfig) -> tuple[tuple[LocalModel, str], ...]:
+        """These models, each once, with the address that it was loaded from."""
+        stands = config.judge == PERSON or speaks(config.judge)
+        addresses = (config.stand_in if stands else config.judge.removeprefix(PROMPT), config.advisers)
+        found = dict(zip((self.judge, self.adviser), addresses, strict=True))
+        return tuple((model, address) for model, address in found.items() if model is not None)
+
     @property
     def digests(self) -> tuple[str, ...]:
         """Of all that decides how a cell is played."""
@@ -112,6 +121,8 @@ def cast_of(config: OversightConfig, voices: Voices | None) -> Cast:
     absent = config.judge == PERSON or speaks(config.judge)
     if absent and advised:
         return Cast(judge=None, adviser=None, voices=voices)
+    from superalign.models import load_model
+
     judge = load_model(config.stand_in if absent else config.judge.removeprefix(PROMPT))
     return Cast(judge=judge, adviser=None if advised else load_model(config.advisers), voices=voices)
 

@@ -18,7 +18,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from superalign.evidence import SuperalignError, Workspace
-from superalign.models import LocalModel
 from superalign.models.remote import Kept, KeptSpeaker, Purse, RemoteSpeaker, Terms
 from superalign.models.speaker import Speaker
 from superalign.models.speakers import speaker_at
@@ -214,8 +213,9 @@ def enter_voices(desk: Desk, voices: Voices) -> None:
         desk.ws.store.put(data)
     for voice in dict.fromkeys(voices.named().values()):
         model = getattr(getattr(voice.speaker, "speaker", None), "model", None)
-        if isinstance(model, LocalModel):
-            register(desk, model, base="pretrained before any signal of this ledger was drawn")
+        if hasattr(model, "network"):  # one here, kept: its weights are known
+            address = voice.address.removeprefix(WORDS)
+            register(desk, model, base="pretrained before any signal of this ledger was drawn", address=address)
             continue
         name = f"{voice.identity}, {UNSEEN}" if voice.unseen else voice.identity.rpartition("@")[0]
         desk.ws.node(kind="model", digest=voice.digest, name=name)

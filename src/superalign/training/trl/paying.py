@@ -12,10 +12,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from superalign.training.trl.errors import FinetuneError
-from superalign.training.trl.running import Place
+
+if TYPE_CHECKING:
+    from superalign.training.trl.running import Place  # torch loads where it is needed
 
 UNSCORED = "unscored"
 """Kind of a completion for which a reward returned nothing, or no finite number."""
