@@ -62,7 +62,7 @@ class Scribe:
         return {name: self._value(name) for name in form["properties"]}
 
     def _value(self, name: str) -> Any:
-        sure = [0.25, 0.4, 0.6, 0.75][self.rng.integers(4)]
+        sure = [0.25, 0.75][self.rng.integers(2)]
         place = int(self.rng.integers(1, 3))
         return {
             "quotes": [place],

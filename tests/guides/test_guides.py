@@ -31,7 +31,7 @@ def talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sys.modules["tiny_chat_model"] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     folder: Path = tmp_path_factory.mktemp("guides") / "talker"
-    save_model(module.trained(steps=120), folder)
+    save_model(module.trained(steps=160), folder)
     return folder
 
 

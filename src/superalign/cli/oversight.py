@@ -102,7 +102,7 @@ def _about(task: str, own: Own, unplayed: Mapping[str, str]) -> Iterator[str]:
     for name, why in unplayed.items():
         yield f"left out of {task}: {name}: {why}"
     if cut := wide(own.data):
-        yield f"{task}: {cut} rows to judge have more than two options: the right one and one other, drawn, are played"
+        yield f"{task}: {cut} rows of validation have over two options: the right one and one other, drawn, are played"
 
 
 def _print_estimate(found: Estimate, *, err: bool) -> None:
