@@ -158,7 +158,8 @@ def _failures(view: TaskView) -> Html:
     }
     if not failed:
         return tag("p", "No judgement failed, and no adviser was late or misquoted.", class_="soft")
-    words = "; ".join(f"{clip(name, 60)}: {clip(kinds, 120)}" for name, kinds in failed.items())
+    told = {name: clip(kinds.strip("{}").replace("'", ""), 120) for name, kinds in failed.items()}
+    words = "; ".join(f"{clip(name, 60)} ({kinds})" for name, kinds in told.items())
     return tag("p", "What failed, by kind; all of it stays in the denominators: ", named(words), ".")
 
 
