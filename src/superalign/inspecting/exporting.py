@@ -100,10 +100,9 @@ def _samples(ws: Workspace, board: Any, task: str, name: str, digest: str) -> It
 
     from superalign.inspecting.playing import score_of, verdict_words, written
     from superalign.oversight import case_of
-    from superalign.pipeline.board_scores import page_of
     from superalign.pipeline.pages import put_page, truths_of
 
-    desk, page = board.desk(ws), page_of(task, "validation", board.sizes)
+    desk, page = board.desk(ws), board.page(task, "validation")
     cases = {item.id: case_of(item) for item in page.items}
     truths = truths_of(desk, page, put_page(desk, page))
     for stored in ws.store.get_json(digest)["episodes"]:

@@ -71,12 +71,15 @@ class Drawn:
             return rules(seed=self.seed, **n)  # type: ignore[arg-type]
         if not self.own:
             return {"slips": slips, "traces": traces}[self.task](view="pair", seed=self.seed, **n)
-        if not Path(self.task).exists():
+        path = Path(self.task.removeprefix("data:"))
+        if not path.exists():
             raise TaskUnfit(f"{self.task!r} is no task, and no file: use {', '.join(TASKS)}, or a file of your own")
+        from superalign.pipeline.board_own import of_two
         from superalign.tasks.own import own_data
         from superalign.tasks.own_pages import own_page
 
-        return own_page(own_data(Path(self.task)), seed=self.seed, **n)  # type: ignore[arg-type]
+        page = own_page(own_data(path), seed=self.seed, **n)  # type: ignore[arg-type]
+        return of_two(page) if page.task.rpartition(".")[2] != "mutant" else page  # as on a leaderboard
 
 
 def drawn_of(stated: Mapping[str, Any]) -> Drawn:
