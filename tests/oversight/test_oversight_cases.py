@@ -46,7 +46,9 @@ def test_lines_of_any_other_text_are_pieces():
     assert (case.question, [piece.texts for piece in case.pieces]) == ("is it ?", [("one .",), ("two .",)])
 
 
-@pytest.mark.parametrize("changes", [{"options": ("yes",)}, {"input": MappingProxyType({"question": "is it ?", "passage": " "})}])
+@pytest.mark.parametrize(
+    "changes", [{"options": ("yes",)}, {"input": MappingProxyType({"question": "is it ?", "passage": " "})}]
+)
 def test_what_cannot_be_played_says_why(changes):
     item = dataclasses.replace(slips(split="dev", view="pair", n=1).items[0], **{"task": "mine", **changes})
     with pytest.raises(ValueError, match="a case needs one piece and two options"):

@@ -134,7 +134,7 @@ def test_labels_of_a_protocol_are_learned_from(sweep):
 
 @pytest.mark.usefixtures("twice")
 def test_work_can_be_sent_to_other_processes(fresh):
-    sweep = {"parts": ("oversight", "truth"), "overseers": ("unaided", "debate"), "workers": 2}
+    sweep = {"parts": ("oversight", "truth"), "overseers": ("unaided", "debate"), "strong": "family:xs", "workers": 2}
     generalize(config(fresh, settings=("natural",), **sweep))
     found = {(b["tags"]["figure"], b["tags"].get("supervision")) for b in measurements(fresh)}
     assert {("accuracy", "unaided"), ("accuracy", "debate"), ("truth", None)} <= found

@@ -191,8 +191,8 @@ def test_other_weights_and_other_thresholds_say_otherwise(copy, finished):
         ws.ledger.append("stage", planted.body | {"result": ws.store.put_json(row)}, actor="trainer")
     config, _, _ = finished
     found = rerun(copy, model=config.model).findings
-    print([(f.where, f.what) for f in found])
     assert [f.where.rpartition(" ")[0] for f in found] == ["the weights of", "the weights of", "blind audit of"]
+    assert found[0].where != found[1].where
 
 
 @pytest.mark.parametrize(
