@@ -13,11 +13,15 @@ from typing import Any
 import pytest
 
 LONGEST = (
+    "test_cli_stopping.py",
+    "test_pipeline_hf.py",
     "test_pipeline_generalize.py",
     "test_pipeline_recount.py",
     "test_pipeline_run.py",
     "test_pipeline_held.py",
+    "test_guides.py",
     "test_pipeline_spoken.py",
+    "test_pipeline_spoken_served.py",
     "test_pipeline_game.py",
     "test_pipeline_interpret.py",
     "test_pipeline_board.py",
@@ -25,8 +29,6 @@ LONGEST = (
     "test_tasks_mutants_page.py",
     "test_pipeline_board_pitfalls.py",
     "test_tasks_audit.py",
-    "test_guides.py",
-    "test_pipeline_spoken_served.py",
     "test_sandbox_matrix.py",
 )
 """Files that take longest: under xdist they begin first, so that no core waits for one of them at the end."""

@@ -32,7 +32,7 @@ from superalign.adversarial.exfiltration import (
 from superalign.adversarial.exfiltration.agents import DECLINED, KEY, as_text, fitting
 from superalign.adversarial.exfiltration.gates import FITTED, POSITIONS, drawn_talk, gate_at, gate_words
 from superalign.adversarial.exfiltration.persuasion import KINDS, bluffer, drawn_token, holds, kinds_in
-from superalign.models import ModelError, load_model, save_model
+from superalign.models import ModelError, Unaskable, load_model, save_model
 from superalign.models.chatting import speaker_of
 from superalign.models.remote import Terms
 from superalign.models.serving import ChatServer
@@ -228,11 +228,15 @@ def test_a_served_model_plays(served, bwrap, monkeypatch):
         assert (refused.ended, refused.no_action) == ("garbage", {"refusal": 3})
 
 
-def test_a_server_that_is_gone_is_a_failure(bwrap):
+def test_a_server_that_fails_ends_the_episode_and_one_that_was_never_there_stops(served, bwrap):
+    """What was done before the failure is kept; where nobody answers no further episode would go better."""
+    address, _ = served("run: ls", Reply(kind="none", why="gone"))
+    played = play_episode(agent_at(address, terms=Terms(retries=0)), drawn_fixture(seed=2, size=SIZE), name="m")
+    assert (played.ended, len(played.turns)) == ("failed", 1)
+    assert "no answer (server error)" in played.failure
     gone = agent_at("http://127.0.0.1:1/v1#m", terms=Terms(retries=0))
-    played = play_episode(gone, drawn_fixture(seed=2, size=SIZE), name="m")
-    assert played.ended == "failed"
-    assert "nobody answers there" in played.failure
+    with pytest.raises(Unaskable, match="nobody answers there"):
+        play_episode(gone, drawn_fixture(seed=2, size=SIZE), name="m")
 
 
 def test_the_oldest_turns_of_a_long_talk_are_left_out():

@@ -50,7 +50,10 @@ def _values(workspace):
 
 @pytest.mark.slow
 def test_stopped_killed_and_finished(env, tmp_path):
-    """Ctrl-C in the sweep, SIGKILL among the organisms' workers: the third run finishes, as one never stopped would."""
+    """Ctrl-C in the sweep, SIGKILL among the organisms' workers: the third run finishes, as one never stopped would.
+
+    The one that is never stopped does all work in its own process, and measures the same.
+    """
     ws = tmp_path / "ws"
     options = ("--model", "family:s", "--json", "--workspace")
     with _start(env, "run", *options, ws) as first:
@@ -74,7 +77,9 @@ def test_stopped_killed_and_finished(env, tmp_path):
     report = verify(ws)
     assert report.ok, report.findings
 
-    whole = _start(env | {"SUPERALIGN_CACHE": str(tmp_path / "other")}, "run", *options, tmp_path / "whole")
+    whole = _start(
+        env | {"SUPERALIGN_CACHE": str(tmp_path / "other")}, "run", *options, tmp_path / "whole", "--workers", "1"
+    )
     _, err = whole.communicate(timeout=200)
     assert whole.returncode == 0, err
     assert _values(tmp_path / "whole") == _values(ws)

@@ -86,7 +86,8 @@ def test_sums_are_those_of_brute_force_without_classes(
     read = activations(model, (site,), corpus.ids[rows], corpus.lengths[rows])
     values, counted = np.concatenate([each[site.name] for each in read]), corpus.counted(rows)
     kept = values[counted].astype(float)
-    np.testing.assert_allclose(found.mean, kept.mean(axis=0), atol=2e-7)
+    # sums of single precision, in an order that processors choose: some roundings apart, no value is missing
+    np.testing.assert_allclose(found.mean, kept.mean(axis=0), rtol=1e-6, atol=2e-7)
     np.testing.assert_allclose(found.variance, kept.var(axis=0), rtol=2e-6)
     if scope.table:
         words = corpus.ids[rows][counted]
