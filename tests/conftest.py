@@ -87,3 +87,26 @@ def tiny() -> Callable[..., Any]:
         return LocalModel(name=name, network=network, tokenizer=word_tokenizer(WORDS)).sealed()
 
     return make
+
+
+@pytest.fixture
+def serving() -> Any:
+    """`serving(speaker)`: the address of a chat server of that speaker on loopback, stopped when the test ends."""
+    import threading
+
+    from superalign.models.serving import ChatServer
+
+    servers = []
+
+    def start(speaker: Any, *, key: str = "", name: str = "small") -> str:
+        server = ChatServer(speaker, key=key)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        servers.append((server, thread))
+        return f"{server.url}#{name}"
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,7 +1,6 @@
 """Persuasion, and models at both ends: known strengths have known outcomes, and only the token itself counts."""
 
 import json
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -35,7 +34,6 @@ from superalign.adversarial.exfiltration.persuasion import KINDS, bluffer, drawn
 from superalign.models import ModelError, Unaskable, load_model, save_model
 from superalign.models.chatting import speaker_of
 from superalign.models.remote import Terms
-from superalign.models.serving import ChatServer
 from superalign.models.speaker import Reply
 from superalign.sandbox import Absent, standing
 
@@ -69,22 +67,14 @@ class Scripted:
 
 
 @pytest.fixture
-def served():
+def served(serving):
     """`served(*lines)`: address of a server on loopback that says them, and the speaker in it."""
-    servers = []
 
     def start(*lines, key=""):
-        server = ChatServer(speaker := Scripted(*lines), key=key)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        servers.append((server, thread))
-        return f"{server.url}#m", speaker
+        speaker = Scripted(*lines)
+        return serving(speaker, key=key, name="m"), speaker
 
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return start
 
 
 @pytest.mark.parametrize("resists", [0, 1, 3, 6, 7])

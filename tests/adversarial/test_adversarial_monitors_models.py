@@ -1,6 +1,5 @@
 """Monitors that read a model: surprisal, probes, judges; and those that read what was executed."""
 
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +22,6 @@ from superalign.adversarial.written import Written, executed
 from superalign.models import ModelError, save_model
 from superalign.models.frames import CONTROL
 from superalign.models.remote import KeyRefused, SpendingLimit, Terms, WrongAddress
-from superalign.models.serving import ChatServer
 from superalign.models.speaker import Reply
 from superalign.stats import auroc
 from superalign.tasks.functions import call, drawn, honest
@@ -246,22 +244,14 @@ class Scripted:
 
 
 @pytest.fixture
-def served():
+def served(serving):
     """`served(say)`: address of a server on loopback that says what the function says, and what it was asked."""
-    servers = []
 
     def start(say, *, key=""):
-        server = ChatServer(speaker := Scripted(say), key=key)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        servers.append((server, thread))
-        return f"{server.url}#small", speaker
+        speaker = Scripted(say)
+        return serving(speaker, key=key), speaker
 
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return start
 
 
 SAID = {

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,6 @@ from superalign.interpretability.simulated import numbers_of, simulate, surprisa
 from superalign.interpretability.units import Site
 from superalign.models import LocalModel, family_path, load_model
 from superalign.models.remote import KeyRefused, Terms, WrongAddress
-from superalign.models.serving import ChatServer
 from superalign.models.speaker import Ask, Reply
 
 WORDS = tuple(f"w{i}" for i in range(30))
@@ -200,22 +198,14 @@ class Scripted:
 
 
 @pytest.fixture
-def served() -> Iterator[Callable[..., tuple[str, Scripted]]]:
+def served(serving: Any) -> Callable[..., tuple[str, Scripted]]:
     """`served(say)`: address of a server on loopback that says what the function says, and what it was asked."""
-    servers = []
 
     def start(say: Callable[[Ask], Reply], *, key: str = "") -> tuple[str, Scripted]:
-        server = ChatServer(speaker := Scripted(say), key=key)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        servers.append((server, thread))
-        return f"{server.url}#small", speaker
+        speaker = Scripted(say)
+        return serving(speaker, key=key), speaker
 
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return start
 
 
 def test_a_server_is_asked_for_json(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
