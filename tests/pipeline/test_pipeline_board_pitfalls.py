@@ -78,8 +78,8 @@ def overheard(tmp_path_factory):
         return logprobs(self, texts, **options)
 
     def pages(flip):
-        def page(task, split, sizes):
-            found, turn = truths(task, split, sizes), flip and split == "validation"
+        def page(task, split, sizes, own):
+            found, turn = truths(task, split, sizes, own), flip and split == "validation"
             told = {
                 item: {name: CANARY if name != "answer" and isinstance(v, str) else v for name, v in truth.items()}
                 | {"answer": truth["answer"] ^ turn, "witness": CANARY}

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from superalign.models.front_matter import front_matter
+
 FIELDS = ("name", "version", "placeholders")
 _HOLE = re.compile(r"\{\{(\w+)\}\}")
 _HEADING = re.compile(r"^## (\w+)[ \t]*\n", re.MULTILINE)
@@ -48,13 +50,7 @@ def load_prompt(name: str | Path) -> Prompt:
 
 def parse_prompt(data: bytes, *, where: str = "prompt") -> Prompt:
     """A prompt from the bytes of its file. Raises ValueError that says what is wrong and where."""
-    text = data.decode("utf-8").replace("\r\n", "\n")
-    head, mark, body = text.removeprefix("---\n").partition("\n---\n")
-    told = dict(line.split(": ", 1) for line in head.splitlines() if ": " in line)
-    if not text.startswith("---\n") or not mark or set(told) != set(FIELDS):
-        raise ValueError(
-            f"{where}: begin with a line ---, then {', '.join(FIELDS)}, each `field: value`, then a line ---"
-        )
+    told, body = front_matter(data, FIELDS, where=where)
     pieces = _HEADING.split(body)
     parts = {name: part.removesuffix("\n") for name, part in zip(pieces[1::2], pieces[2::2], strict=True)}
     declared = {word for word in re.split(r"[,\s]+", told["placeholders"]) if word}

@@ -26,7 +26,6 @@ from superalign.pipeline.board_config import (
     PRIMARY,
     SETTINGS,
     SPENDING,
-    BoardSizes,
     OversightConfig,
     board_sizes,
     is_own,
@@ -66,7 +65,6 @@ from superalign.pipeline.spoken import described, enter_voices, kept_by, settled
 from superalign.pipeline.spoken_estimate import Estimate, afforded
 from superalign.pipeline.spoken_heard import Ear
 from superalign.pipeline.spoken_recount import bills_of, heard_of
-from superalign.tasks.item import Page
 
 MOST_SILENT = 0.5
 """Share of a cell's plays in which a judge may fail."""
@@ -97,7 +95,7 @@ def play_board(
     fits_own(config, own)
     sizes = sized(board_sizes(config.preset), config)
     for task in config.tasks if config.items else own:
-        page = _page(task, "validation", sizes, own)
+        page = page_of(task, "validation", sizes, own)
         if len(page.items) < config.items:
             raise SuperalignError(f"{task}: --items {config.items}, and {len(page.items)} can be shown: ask for fewer")
         if len(set(clusters_of(task, page).values())) < 2:
@@ -130,7 +128,7 @@ def _play(desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol], c
     for model, address in cast.addressed(config):
         register(desk, model, base=reason, address=address)
     for task in config.tasks:
-        held = _page(task, "validation", desk.sizes, cast.own)
+        held = page_of(task, "validation", desk.sizes, cast.own)
         holdout.fingerprint(ws, f"construction/{task.partition('.')[0]}/validation", told_of(held))
     for task in config.tasks:
         play_task(desk, config, task, chosen, cast)
@@ -239,11 +237,6 @@ def _begin(desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol], 
             desk.ws.ledger.append(kind, content, actor=actor)
 
 
-def _page(task: str, split: str, sizes: BoardSizes, own: Mapping[str, Own]) -> Page:
-    """What ships is drawn from no data."""
-    return page_of(task, split, sizes, own) if own else page_of(task, split, sizes)
-
-
 def unplayed(task: str, chosen: Mapping[str, Protocol]) -> dict[str, str]:
     """Protocol → why it is not played on data of that format."""
     found = {name: why_not(name, protocol.referee, task) for name, protocol in chosen.items() if is_own(task)}
@@ -258,8 +251,8 @@ def play_task(
     cast: Cast,
 ) -> None:
     """All cells of one task, then their scores."""
-    lesson = lesson_of(desk, _page(task, "train", desk.sizes, cast.own))
-    test = _page(task, "validation", desk.sizes, cast.own)
+    lesson = lesson_of(desk, page_of(task, "train", desk.sizes, cast.own))
+    test = page_of(task, "validation", desk.sizes, cast.own)
     field = Field(task=task, lesson=open_page(desk, lesson), test=open_page(desk, test))
     if lesson.items:
         holdout.screen(desk.ws, field.lesson.digest, told_of(lesson))

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from superalign.adversarial.monitors.types import Step
 from superalign.models.frames import framed_page, told
+from superalign.models.front_matter import front_matter
 
 SHIPPED = ("judge", "judge_scale")
 ANSWERS = ("verdict", "json", "line")
@@ -52,13 +53,7 @@ def load_question(which: str | Path) -> Question:
 
 def read_question(data: bytes, *, where: str = "question") -> Question:
     """A question from the bytes of its file. Raises ValueError that says what is wrong and where."""
-    text = data.decode("utf-8").replace("\r\n", "\n")
-    head, mark, body = text.removeprefix("---\n").partition("\n---\n")
-    said = dict(line.split(": ", 1) for line in head.splitlines() if ": " in line)
-    if not text.startswith("---\n") or not mark or set(said) != set(FIELDS):
-        raise ValueError(
-            f"{where}: begin with a line ---, then {', '.join(FIELDS)}, each `field: value`, then a line ---"
-        )
+    said, body = front_matter(data, FIELDS, where=where)
     if said["answer"] not in ANSWERS:
         raise ValueError(f"{where}: the answer is {said['answer']!r}: write {', '.join(ANSWERS)}")
     return Question(
