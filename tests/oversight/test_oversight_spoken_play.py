@@ -220,7 +220,7 @@ def test_what_is_wrong_is_said_before_anything_is_asked():
 
 def test_who_has_no_side_is_asked_to_help():
     assert {name: prompt_of(PROTOCOLS[name], seat) for name in ARGUED for seat in PROTOCOLS[name].seats[:1]} == {
-        "consultancy": "consultant", "open consultancy": "helpful", "double consultancy": "debater",
+        "consultancy": "consultant", "open consultancy": "helpful", "double consultancy": "consultant",
         "debate": "debater", "critique": "critic", "critique of 3": "critic",
         "sequential debate": "debater", "debate with a check": "debater",
         "critique of 3 with discarding": "critic", "critique best of 4": "critic", "critique of critique": "critic",

@@ -177,12 +177,12 @@ def test_a_reply_an_ask():
 def test_digests_are_of_whatever_decides():
     one = judge()
     others = [
-        replace(one, scale=2.0), replace(one, alternatives=5), replace(one, by="samples"),
-        judge(RuleSpeaker(identity="x")),
+        replace(one, scale=2.0), replace(one, alternatives=5), replace(one, by="samples"), replace(one, tokens=64),
+        judge(RuleSpeaker(identity="x")), replace(one, by="samples", seed=1),
         replace(one, by="samples", samples=4), replace(one, by="samples", temperature=0.5), replace(one, by="auto"),
         judge(prompt=load_chat_prompt("judge-reasons"), by="samples"),
     ]  # fmt: skip
-    assert len({one.digest, *(other.digest for other in others)}) == 9
+    assert len({one.digest, *(other.digest for other in others)}) == 11
     assert one.digest == judge().digest == replace(one, samples=4).digest, "nothing is drawn"
     assert replace(one, by="auto").settled().digest == one.digest, "how it is asked decides, not who chose it"
     two = adviser()
@@ -248,7 +248,10 @@ def test_belief_is_free_of_what_the_model_likes_about_a_letter():
         (Reply(kind="answer", text="A"), "no log-probabilities"),
         (Reply(kind="answer"), "empty"),
         (Reply(kind="cut", text="I'm sorry, but", tokens=(token("I", 0.9, ("x", 0.1)),)), "refused in words"),
+        (Reply(kind="cut", text="I'm sorry", tokens=(token("I", 0.9, ("A", 0.05), ("B", 0.01)),)), "refused in words"),
+        (Reply(kind="answer", text="I can't judge this."), "refused in words"),
         (Reply(kind="cut", text="The answer", tokens=(token("The", 0.9, ("x", 0.1)),)), "not a choice"),
+        (Reply(kind="cut", text=" ", tokens=(token(" ", 0.9, ("x", 0.1)),)), "not a choice"),
     ],
 )
 def test_what_holds_no_letter_is_no_belief(reply, kind):
@@ -274,6 +277,26 @@ def test_samples_are_counted_by_laplaces_rule_in_either_order():
     assert len({ask.key("x") for ask in asks}) == 8
     assert {ask.temperature for ask in asks} == {1.0}
     assert not {ask.seed for ask in asks} & {ask.seed for ask in replace(one, seed=1).asks_of("beliefs", VIEW)}
+
+
+def test_chance_is_another_at_every_item_and_in_either_order():
+    class Ignorant(RuleSpeaker):
+        """Knows nothing, and draws as models here do: by inverting the cumulative distribution at the seed's number."""
+
+        def _one(self, ask):
+            self.asked.append(ask)
+            return Reply(kind="answer", text="A" if np.random.default_rng(ask.seed).random() < 0.5 else "B")
+
+    one = judge(Ignorant(), by="samples", samples=8)
+    views = [replace(VIEW, question=f"{k} ?") for k in range(60)]
+    found = one.beliefs(views)[:, 0]
+    assert abs(found.mean() - 0.5) < 0.06
+    assert found.std() > 0.05
+    assert len({ask.seed for ask in one.speaker.asked}) > 470, "480 draws"
+    assert all(0 <= ask.seed < 2**31 for ask in one.speaker.asked)
+    blank = replace(VIEW, question="", options=("a", "b"))
+    assert len({ask.key("x") for ask in one.asks_of("beliefs", blank)}) == 8, "though both orders show one page"
+    assert one.asks_of("beliefs", blank) == judge(by="samples", samples=8).asks_of("beliefs", blank), "resumed alike"
 
 
 def test_garbage_among_samples_is_counted_and_no_verdict():

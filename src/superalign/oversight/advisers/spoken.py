@@ -25,12 +25,10 @@ from superalign.oversight.prompts.chat import ChatPrompt, load_chat_prompt
 from superalign.oversight.prompts.rendering import letters_of
 from superalign.oversight.spoken.answers import belief_of, form_of, message_of
 from superalign.oversight.spoken.framing import adviser_turns, own_turns
-from superalign.oversight.spoken.players import READ, answers_to
+from superalign.oversight.spoken.players import READ, SEEDS, answers_to
 from superalign.oversight.table import Failed
 from superalign.oversight.types import Case, Judge, Message, Position
 
-SEEDS = 2**31
-"""Seeds of requests are below it: providers take no larger ones."""
 BELIEF = ("belief",)
 
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from superalign.models.frames import reserved_of
 from superalign.oversight.judges.likelihood import shown_at_random
 from superalign.oversight.judges.tempering import both_orders, fitted_scale, normalised, tempered_beliefs
 from superalign.oversight.prompts import LETTERS, Prompt, rendered
@@ -94,7 +95,7 @@ class PromptedJudge:
             raise ValueError(f"{self.name} was shown views of {sorted(counts)} options: ask of one number at a time")
         options = counts.pop()
         orders = (tuple(range(options)), tuple(range(options))[::-1])
-        reserved = _reserved(self.model.tokenizer)
+        reserved = reserved_of(self)
         texts = [[rendered(self.prompt, view, order, reserved=reserved) for order in orders] for view in views]
         self._read([text for pair in texts for text in pair], options)
         out = np.empty((len(views), 2, options))
@@ -175,12 +176,6 @@ def _last_words(ids: Sequence[Sequence[int]], found: Sequence[np.ndarray], unkno
         return np.full(len(ids), np.nan)
     sums = [line[start - 1 : len(line) - end].sum() for line in found]
     return np.array([value if np.isfinite(value) else np.nan for value in sums], dtype=np.float64)
-
-
-def _reserved(tokenizer: Any) -> tuple[str, ...]:
-    """Words that the tokenizer takes for something else than text, as in "end of text"."""
-    added: dict[str, int] = getattr(tokenizer, "get_added_vocab", dict)()
-    return tuple(sorted({*getattr(tokenizer, "all_special_tokens", ()), *added}))
 
 
 def _key(text: str, options: int) -> str:

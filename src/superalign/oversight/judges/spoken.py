@@ -8,10 +8,12 @@
 Both orders of the options are asked, and the belief is softmax(scale · l), l the log-probabilities of the options
 averaged over them, as `PromptedJudge` has it (Zheng et al. 2023, 2306.05685, §3.4). By log-probability, l is that of
 the verdict's letter as the answer's first token; a letter that is not among the alternatives given is bounded
-(`letter_logprobs`). By samples, `samples` verdicts are drawn, half of them in either order, and l is the logarithm of
-(verdicts for the option + 1) / (verdicts read + options) in that order: Laplace's rule, which keeps a belief by eight
-verdicts from being sure. What can't be read is counted by kind and no verdict; where nothing can be read there is no
-belief. A prompt whose answer is a JSON object (`judge-reasons`) can only be asked by samples.
+(`letter_logprobs`); an answer that begins as refusals do is a refusal, whatever letters stand among them. By samples,
+`samples` verdicts are drawn, half of them in either order, and l is the logarithm of (verdicts for the option + 1) /
+(verdicts read + options) in that order: Laplace's rule, which keeps a belief by eight verdicts from being sure. Each
+draw has a seed of its own page, so that chance errs one way at one item and another way at the next. What can't be
+read is counted by kind and no verdict; where nothing can be read there is no belief. A prompt whose answer is a JSON
+object (`judge-reasons`) can only be asked by samples.
 """
 
 from __future__ import annotations
@@ -25,16 +27,16 @@ from typing import Any, Literal
 import numpy as np
 
 from superalign.evidence import SuperalignError
-from superalign.models.answers import CUT, EMPTY, NO_CHOICE, Unread, as_schema, read_choice, read_json, unanswered
+from superalign.models.answers import REFUSED_IN_WORDS, Unread, as_schema, read_choice, read_json, refuses, unanswered
 from superalign.models.frames import reserved_of
-from superalign.models.speaker import Ask, Reply, Speaker
+from superalign.models.speaker import Ask, Reply, Speaker, Turn
 from superalign.oversight.judges.likelihood import shown_at_random
 from superalign.oversight.judges.tempering import both_orders, fitted_scale, tempered_beliefs
 from superalign.oversight.prompts.chat import ChatPrompt, load_chat_prompt
 from superalign.oversight.prompts.rendering import letters_of
 from superalign.oversight.spoken.answers import form_of, letter_logprobs
 from superalign.oversight.spoken.framing import judge_turns
-from superalign.oversight.spoken.players import READ, answers_to
+from superalign.oversight.spoken.players import READ, SEEDS, answers_to
 from superalign.oversight.table import Failed
 from superalign.oversight.types import Case, View
 
@@ -107,8 +109,8 @@ class SpokenJudge:
     @property
     def digest(self) -> str:
         """SHA-256 of the speaker's identity, the prompt's file, how it is asked (`using`) and what was fitted."""
-        drawn = [self.samples, repr(self.temperature), self.seed, self.tokens, self.length]
-        how = [self.using or "undecided", self.alternatives if self.using == "logprob" else drawn]
+        by = [self.alternatives] if self.using == "logprob" else [self.samples, repr(self.temperature), self.seed]
+        how = [self.using or "undecided", *by, self.tokens, self.length]
         told = [self.speaker.identity, self.prompt.digest, how, repr(self.scale)]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
@@ -190,7 +192,7 @@ class SpokenJudge:
             return tuple(self._ask(about, order, alternatives=self.alternatives) for order in _orders(about))
         half = self.samples // 2
         return tuple(
-            self._ask(about, order, draw=self.seed * self.samples + turned * half + k)
+            self._ask(about, order, draw=turned * half + k)
             for turned, order in enumerate(_orders(about))
             for k in range(half)
         )
@@ -218,7 +220,7 @@ class SpokenJudge:
             messages=turns,
             tokens=tokens,
             temperature=temperature,
-            seed=draw if temperature > 0 else 0,
+            seed=_seed(turns, self.seed, draw) if temperature > 0 else 0,
             alternatives=alternatives,
             schema=schema,
         )
@@ -233,18 +235,14 @@ class SpokenJudge:
         return out
 
     def _letters(self, view: View, reply: Reply) -> dict[str, float] | Unread:
-        """Letter → log-probability. Where no letter is in sight, the answer's words tell what it is instead."""
+        """Letter → log-probability. A refusal holds none: letters are among the alternatives to its words, too."""
+        other = unanswered(reply)
+        if other is not None and (reply.kind in ("refused", "none") or not reply.tokens):
+            return other
+        if refuses(reply.text):
+            return Unread(REFUSED_IN_WORDS)
         letters = tuple(letters_of(view.options, range(len(view.options))).values())
-        found: dict[str, float] | Unread = Unread(NO_CHOICE)
-        if reply.kind in ("refused", "none"):
-            return unanswered(reply) or found
-        if not reply.tokens:
-            return unanswered(reply) or Unread(NO_LOGPROBS)
-        found = letter_logprobs(reply.tokens, letters)
-        if not isinstance(found, Unread):
-            return found
-        said = read_choice(reply, letters)
-        return said if isinstance(said, Unread) and said.kind not in (CUT, EMPTY) else found
+        return letter_logprobs(reply.tokens, letters) if reply.tokens else Unread(NO_LOGPROBS)
 
     def _drawn(self, view: View, replies: Sequence[Reply]) -> np.ndarray | Failed:
         if len(replies) != self.samples:
@@ -271,6 +269,14 @@ class SpokenJudge:
     def _form(self, view: View) -> dict[str, Any]:
         letters = letters_of(view.options, range(len(view.options)))
         return form_of(self.prompt.answer, letters=letters, length=self.length)
+
+
+def _seed(turns: Sequence[Turn], seed: int, draw: int) -> int:
+    """Of one draw: a function of all that is asked. With one seed for all pages a sampler that inverts the cumulative
+    distribution would meet the same numbers, and so the same luck, at every item. Draws of one page differ.
+    """
+    told = json.dumps([seed, turns]).encode()
+    return (int.from_bytes(hashlib.blake2b(told, digest_size=4).digest(), "big") + draw) % SEEDS
 
 
 def _orders(view: View) -> tuple[tuple[int, ...], tuple[int, ...]]:

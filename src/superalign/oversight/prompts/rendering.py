@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from superalign.evidence.visible import visible
+from superalign.models.frames import broken_up, framed_page
 from superalign.oversight.prompts.telling import LETTERS, only_places, speakers
 from superalign.oversight.prompts.template import Prompt
 from superalign.oversight.types import Charge, Message, Quote, View
@@ -22,8 +23,6 @@ def rendered(prompt: Prompt, view: View, order: Sequence[int], *, reserved: Sequ
     A quote that differs from the item shows nothing of what it says. Raises ValueError for over 26 options, or an order
     that isn't one of them.
     """
-    from superalign.models.frames import broken_up, framed_page  # its room loads torch
-
     letters = letters_of(view.options, order)
 
     def page(opened: str, closed: str) -> str:

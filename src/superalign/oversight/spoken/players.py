@@ -16,6 +16,8 @@ from superalign.oversight.spoken.answers import PLACES
 
 READ = "read"
 """Kind of a reply that holds an answer."""
+SEEDS = 2**31
+"""Seeds of requests are below it: providers take no larger ones."""
 
 
 class SpokenPlayer(Protocol):

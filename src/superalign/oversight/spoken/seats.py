@@ -16,26 +16,32 @@ from superalign.oversight.table import Protocol
 if TYPE_CHECKING:
     from superalign.oversight.advisers.spoken import SpokenAdviser
 
+HELPFUL, CONSULTANT = "helpful", "consultant"
 PROMPTS: Mapping[str, str] = {
     "a": "debater",
     "b": "debater",
-    "adviser": "consultant",
+    "adviser": CONSULTANT,
     "critic": "critic",
     "second critic": "second-critic",
     "adversary": "adversary",
     "prover": "prover",
 }
 """Seat → the prompt that ships for it; any other seat's, and an adviser's who has no side, is "helpful"."""
-HELPFUL = "helpful"
+APART = ("double consultancy",)
+"""Protocols in which nobody answers those who sit at "a" and "b": each consults, and neither is told of a debate."""
 
 
 def prompt_of(protocol: Protocol, seat: str) -> str:
     """The name of the prompt for a seat of a protocol.
 
-    >>> from superalign.oversight.protocols import consultancy, open_consultancy
+    >>> from superalign.oversight.protocols import consultancy, double_consultancy, open_consultancy
     >>> prompt_of(consultancy(), "adviser"), prompt_of(open_consultancy(), "adviser")
     ('consultant', 'helpful')
+    >>> prompt_of(double_consultancy(), "b")
+    'consultant'
     """
+    if protocol.name in APART:
+        return CONSULTANT
     assigned = seat in protocol.seats[: protocol.sides]
     return HELPFUL if seat == "adviser" and not assigned else PROMPTS.get(seat, HELPFUL)
 
