@@ -1,9 +1,8 @@
-"""Logs as evidence: imported with digests and recomputed numbers, refused by the rules, exported and read again."""
+"""Logs as evidence: imported with digests and recomputed numbers, or refused, by the rules or for what they are."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from superalign.evidence import FirewallError, Workspace, sha256, verify
 from superalign.inspecting.check import InspectCheck
-from superalign.inspecting.exporting import NothingToExport, export_board
 from superalign.inspecting.importing import LogUnfit, dataset_digest, import_log, row_of
 from superalign.models import load_model
 from superalign.pipeline.imported import imports_of, replay_import
@@ -144,6 +142,7 @@ def test_what_nobody_said_the_provenance_of_is_refused_by_rule_five(
         import_log(ws, place(quiz), role="validation", **said)
     assert ws.ledger.events("measurement") == ws.ledger.events("run") == []
     assert import_log(ws, place(quiz), role="validation", provenance=PUBLIC, base=BASE).measurements
+    assert [event.body["provenance"] for event in ws.ledger.events("run")] == [PUBLIC]  # also where it came late
 
 
 def test_a_model_that_was_trained_on_the_dataset_is_refused_by_rule_one(
@@ -166,6 +165,16 @@ def test_a_model_that_was_trained_on_the_dataset_is_refused_by_rule_one(
         (lambda log: setattr(log, "samples", []), "no samples"),
         (lambda log: [setattr(s, "scores", None) for s in log.samples], "has a score"),
         (lambda log: log.samples[0].output.metadata.update(weights="0" * 64), "from other weights"),
+        (lambda log: log.samples[0].store.update(superalign={"judge": "me"}), "never writes"),
+        (lambda log: log.samples[0].store.update(superalign={"judge": {"name": "x", "weights": [1]}}), "never writes"),
+        (
+            lambda log: [setattr(s, "scores", {"t": Score(value="fine")}) for s in log.samples],
+            "no score in it is a number",
+        ),
+        (
+            lambda log: [setattr(s, "scores", {"t": Score(value=[1, 0])}) for s in log.samples],
+            "no score in it is a number",
+        ),
     ],
 )
 def test_logs_that_are_no_evidence_are_refused_with_a_reason(
@@ -191,13 +200,90 @@ def test_files_that_are_no_logs_are_refused(ws: Workspace, tmp_path: Path, conte
         import_log(ws, tmp_path / "x.eval", role="evidence")
 
 
+def test_a_damaged_log_is_refused_wherever_the_damage_is(ws: Workspace, quiz: Any, tmp_path: Path) -> None:
+    whole = place(quiz).read_bytes()
+    for at in range(40, len(whole) * 3 // 4, len(whole) // 12):
+        (tmp_path / "x.eval").write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        with pytest.raises(LogUnfit, match="no Inspect log"):
+            import_log(ws, tmp_path / "x.eval", role="validation", provenance=PUBLIC, base=BASE)
+
+
+def test_a_log_that_would_fill_the_memory_is_not_read(
+    ws: Workspace, quiz: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import zipfile
+
+    import inspect_ai.log
+
+    from superalign.inspecting import reading
+
+    with zipfile.ZipFile(tmp_path / "bomb.eval", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("header.json", b" " * (4 << 20))
+    understated = (
+        (tmp_path / "bomb.eval").read_bytes().replace((4 << 20).to_bytes(4, "little"), (9).to_bytes(4, "little"))
+    )
+    (tmp_path / "sly.eval").write_bytes(understated)
+    (tmp_path / "long.json").write_bytes(b" " * (2 << 20))
+    monkeypatch.setattr(reading, "MOST", 1 << 20)
+    monkeypatch.setattr(inspect_ai.log, "read_eval_log", lambda *given: pytest.fail("it was read"))
+    for name, said in (
+        ("bomb.eval", "too much to read"),
+        ("long.json", "too much to read"),
+        ("sly.eval", "BadZipFile"),
+    ):
+        with pytest.raises(LogUnfit, match=said):
+            import_log(ws, tmp_path / name, role="validation", provenance=PUBLIC, base=BASE)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        ("C", 1.0),
+        ("I", 0.0),
+        ("P", 0.5),
+        ("N", 0.0),
+        ("Yes", 1.0),
+        ("0.25", 0.25),
+        (True, 1.0),
+        (3, 3.0),
+        ("fine", None),
+        ("", None),
+        ("nan", None),
+        ("1e999", None),
+        (float("nan"), None),
+        (float("inf"), None),
+    ],
+)
+def test_scores_are_numbers_or_missing_and_words_are_no_zeros(quiz: Any, value: Any, number: float | None) -> None:
+    sample = quiz.samples[0].model_copy(update={"scores": {"t": Score.model_construct(value=value)}})
+    assert row_of(sample)["scores"] == {"t": {"": number}}
+
+
+def test_samples_without_ids_are_numbered_as_inspect_numbers_them(evaluated: Callable[..., Any]) -> None:
+    quiz = MemoryDataset([Sample(input=f"q{k}", target="y") for k in range(3)])
+    before = dataset_digest(quiz)
+    assert before != dataset_digest(quiz[1:])
+    log = evaluated(Task(dataset=quiz, scorer=lettered()), model=saying_y())
+    assert dataset_digest(log.samples) == before
+
+
+def test_what_was_refused_in_one_role_may_come_in_another(ws: Workspace, quiz: Any) -> None:
+    with pytest.raises(FirewallError, match="R5"):
+        import_log(ws, place(quiz), role="validation", base=BASE)
+    found = import_log(ws, place(quiz), role="dev", provenance=PUBLIC, base=BASE)
+    assert {ws.ledger[seq].body["role"] for seq in found.measurements} == {"dev"}
+    with pytest.raises(FirewallError, match="R4"):
+        import_log(ws, place(quiz), role="validation", provenance=PUBLIC, base=BASE)
+
+
 def test_a_log_comes_in_once(ws: Workspace, quiz: Any) -> None:
     import_log(ws, place(quiz), role="validation", provenance=PUBLIC, base=BASE)
     with pytest.raises(LogUnfit, match="was imported already"):
         import_log(ws, place(quiz), role="validation", provenance=PUBLIC, base=BASE)
 
 
-def test_a_model_behind_an_interface_is_unseen(ws: Workspace, evaluated: Callable[..., Any]) -> None:
+def saying_y() -> Any:
+    """A model behind an interface."""
     from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
     def said(*given: Any) -> ModelOutput:
@@ -205,7 +291,11 @@ def test_a_model_behind_an_interface_is_unseen(ws: Workspace, evaluated: Callabl
         made.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
         return made
 
-    log = evaluated(strangers_quiz(), model=get_model("mockllm/model", custom_outputs=said), fail_on_error=False)
+    return get_model("mockllm/model", custom_outputs=said)
+
+
+def test_a_model_behind_an_interface_is_unseen(ws: Workspace, evaluated: Callable[..., Any]) -> None:
+    log = evaluated(strangers_quiz(), model=saying_y(), fail_on_error=False)
     found = import_log(ws, place(log), role="validation", provenance=PUBLIC, base="its maker says nothing of it")
     assert found.subject == f"mockllm/model@{sha256(b'unseen weights of mockllm/model')}"
     (node,) = [e for e in ws.ledger.events("node") if e.body["kind"] == "model"]
@@ -231,6 +321,50 @@ def test_our_own_task_needs_no_word_about_its_data_for_it_is_made_again(
         assert "reports" not in told[f"inspect.unaided.verdict.{key}"]["note"]
     (signal,) = ws.ledger.events("signal")
     assert signal.body["family"] == "construction/traces/validation"
+
+
+@pytest.mark.parametrize(
+    ("name", "args"), [("audit", {}), ("stress_robustness", {"transformations": "polite, rot13", "seed": 3})]
+)
+def test_the_items_of_audits_and_stress_tests_are_made_again_too(
+    ws: Workspace, evaluated: Callable[..., Any], name: str, args: dict[str, Any]
+) -> None:
+    log = evaluated(f"superalign/{name}", model=saying_y(), task_args={"task": "traces", "items": 2, **args})
+    assert import_log(ws, place(log), role="validation", base=BASE).measurements
+    assert {event.body["family"] for event in ws.ledger.events("signal")} == {"construction/traces/validation"}
+
+
+def test_a_file_that_a_log_names_is_not_opened_and_one_that_a_person_names_is(
+    ws: Workspace, evaluated: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from superalign.tasks import own
+
+    rows = [
+        {"question": f"Is {k} even?", "options": ["yes", "no"], "answer": k % 2, "split": "validation"}
+        for k in range(4)
+    ]
+    file = tmp_path / "even.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    log = evaluated("superalign/audit", model=saying_y(), task_args={"task": str(file), "items": 2})
+    with monkeypatch.context() as patch:
+        patch.setattr(own, "own_data", lambda path: pytest.fail(f"{path} was opened"))
+        with pytest.raises(FirewallError, match="R5"):
+            import_log(ws, place(log), role="validation", base=BASE)
+    other = tmp_path / "other.jsonl"
+    other.write_text("\n".join(json.dumps({**row, "answer": 1 - row["answer"]}) for row in rows), encoding="utf-8")
+    with pytest.raises(FirewallError, match="R5"):
+        import_log(ws, place(log), role="validation", base=BASE, data=other)
+    assert import_log(ws, place(log), role="validation", base=BASE, data=file).measurements
+
+
+def test_a_log_cannot_ask_for_more_items_than_can_be_made(ws: Workspace, debated: Any, tmp_path: Path) -> None:
+    from inspect_ai.log import write_eval_log
+
+    log = read_eval_log(debated.location)
+    log.eval.metadata["superalign"]["drawn"]["items"] = 10**9
+    write_eval_log(log, str(tmp_path / "greedy.eval"))
+    with pytest.raises(FirewallError, match="R5"):
+        import_log(ws, tmp_path / "greedy.eval", role="validation", base=BASE)
 
 
 def test_a_log_that_only_says_that_its_data_is_ours_is_a_strangers(ws: Workspace, debated: Any, tmp_path: Path) -> None:
@@ -264,61 +398,17 @@ def test_a_check_asks_the_firewall_before_the_model(
         InspectCheck(task="nobodys/quiz").made()
 
 
-@pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A tiny leaderboard, played natively."""
-    from superalign.pipeline import board as room
-    from superalign.pipeline.board_config import BoardSizes, OversightConfig
-
-    folder = tmp_path_factory.mktemp("board")
-    sizes = BoardSizes(items=12, lesson=20, games=8, judge_steps=2, adviser_steps=2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SUPERALIGN_KEYS", str(folder / "keys"))
-        patch.setattr(room, "board_sizes", lambda preset: sizes)
-        config = OversightConfig(
-            workspace=folder / "ws", preset="quick", tasks=("traces",), protocols=("debate",), advisers="family:xs"
-        )
-        room.play_board(config)
-        yield folder / "ws"
-
-
-def test_a_board_goes_out_as_a_log_whose_means_are_those_of_the_ledger(board: Path, tmp_path: Path) -> None:
-    with Workspace.open(board, create=False) as ws:
-        made = export_board(ws, tmp_path / "out" / "board.eval", protocols=("debate", "unaided"))
-        measured = {e.body["name"]: e.body["value"] for e in ws.ledger.events("measurement")}
-        with pytest.raises(NothingToExport, match="consultancy"):
-            export_board(ws, tmp_path / "x.eval", protocols=("consultancy",))
-        with pytest.raises(NothingToExport, match="ends in"):
-            export_board(ws, tmp_path / "x.zip")
-    log = read_eval_log(str(made.path))
-    assert made.samples == len(log.samples) == 12 * 2 + 12
-    assert log.status == "success"
-    means = {score.name: score.metrics["mean"].value for score in log.results.scores}
-    for name in ("debate", "unaided"):
-        assert means[f"traces: {name}, accuracy"] == pytest.approx(measured[f"board.traces.{name}.accuracy"])
-    sample = next(s for s in log.samples if s.metadata["protocol"] == "debate")
-    assert any(m.text.startswith("[a, for ") and "quotes" in m.text for m in sample.messages)
-    assert log.eval.metadata["exported"]["board"]
-    assert json.dumps(log.eval.metadata)
-    assert all(math.isfinite(value) for value in means.values())
-
-
-def test_the_command_line_exports_imports_and_says_what_is_missing(
-    board: Path, quiz: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_the_command_line_imports(
+    quiz: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import tyro
 
     from superalign.cli import inspect as verb
 
-    def run(*words: str) -> dict[str, Any]:
-        tyro.extras.subcommand_cli_from_dict({"inspect": verb.main, "x": verb.main}, args=["inspect", *words])
-        return json.loads(capsys.readouterr().out)
-
-    out = tmp_path / "b.eval"
-    assert run("export", "--workspace", str(board), "--out", str(out), "--json")["samples"] > 0
     monkeypatch.setenv("SUPERALIGN_KEYS", str(tmp_path / "keys"))
     words = ["import", str(place(quiz)), "--workspace", str(tmp_path / "ws"), "--provenance", PUBLIC, "--base", BASE]
-    told = run(*words, "--json")
+    tyro.extras.subcommand_cli_from_dict({"inspect": verb.main, "x": verb.main}, args=["inspect", *words, "--json"])
+    told = json.loads(capsys.readouterr().out)
     assert told["samples"] == 8
     assert {m["name"] for m in told["measurements"]} == {
         "inspect.strangers_quiz.lettered",

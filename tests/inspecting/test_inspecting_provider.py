@@ -97,6 +97,29 @@ def test_seed_choices_temperature_and_stop_are_honoured(mine: Path) -> None:
     assert cut.stop_reason == "stop"
 
 
+@pytest.mark.parametrize(
+    ("config", "refused"),
+    [
+        ({"temperature": 1.0, "top_p": 0.9}, "top_p"),
+        ({"temperature": 1.0, "top_k": 5}, "top_k"),
+        ({"frequency_penalty": 0.5}, "frequency_penalty"),
+        ({"temperature": 0.0, "top_p": 0.9, "top_k": 5}, ""),
+        ({"temperature": 1.0, "top_p": 1.0, "presence_penalty": 0.0}, ""),
+    ],
+)
+def test_options_that_are_not_honoured_are_refused_and_not_ignored(config: dict[str, Any], refused: str) -> None:
+    from superalign.inspecting.wording import Unfit, ask_of
+
+    def asked() -> Any:
+        return ask_of([ChatMessageUser(content=ASKED)], GenerateConfig(**config), seed=0)
+
+    if not refused:
+        assert asked().temperature == config["temperature"]
+        return
+    with pytest.raises(Unfit, match=f"leave out {refused}"):
+        asked()
+
+
 def test_a_full_context_is_told_and_tools_and_pictures_are_refused(mine: Path) -> None:
     from inspect_ai.model import ContentImage
 
@@ -223,6 +246,8 @@ def test_trap_4_what_is_trained_on_in_this_process_is_not_what_was_offered(
             weight.mul_(-1.0)
     assert said(get_model(name)).completion == before
     assert offered(model.sealed()) != name
+    whole = name.rpartition("@")[0] + "@" + load_model(f"hf:{mine}").digest  # all digits of the digest
+    assert said(get_model(whole)).completion == before
     log = evaluated(Task(dataset=[Sample(input=ASKED, target="x")], scorer=match()), model=name)
     assert log.status == "success"
     assert (log.eval.model, log.eval.model_args) == (name, {})  # nothing lives in the arguments

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
+import struct
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -110,7 +113,7 @@ def test_what_a_command_leaves_running_ends_with_it_and_a_time_out_keeps_the_fil
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
-        (["no-such-program"], 127, "no-such-program"),
+        (["no-such-program"], 127, "no-such-program: No such file"),
         (["sh", "-c", "kill -9 $PPID"], 137, "the sandbox ended"),
         (["sh", "-c", "exec python3 -c 'x = bytearray(3 << 30)'"], None, "MemoryError"),
     ],
@@ -132,11 +135,78 @@ def test_a_command_that_ends_badly_is_told_of(command: list[str], code: int | No
     assert said in came.stderr
 
 
-def test_a_forged_answer_is_the_samples_own_word_and_a_malformed_one_is_none() -> None:
+def answer(header: Any, *parts: bytes) -> bytes:
+    """What a sample might say in the driver's place."""
+    told = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack(">Q", len(told)) + told + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"\0" * 8,
+        b"\xff" * 40,
+        answer({}),
+        answer({"sizes": [9]}),
+        answer({"sizes": [0, 0, 0], "how": "exited"}),
+        answer({"sizes": [0, 0, 0], "how": "exited", "code": "0"}),
+        answer({"sizes": [0, 0, 0], "how": "done", "code": 0}),  # no answer to a command
+        answer({"sizes": [float("inf"), 0, 0], "how": "exited", "code": 0}),
+        answer({"sizes": [True, 0, 0], "how": "exited", "code": 0}, b"x"),
+        answer({"sizes": [0, 0, 9], "how": "exited", "code": 0}, b"x"),
+        answer(b"[" * 100_000),
+        answer({"sizes": [0, 0, 0], "how": "exited", "code": 0, "said": "x" * (2 << 20)}),  # too much to be parsed
+    ],
+    ids=range(13),
+)
+def test_a_malformed_answer_is_none(said: bytes) -> None:
     from superalign.inspecting.sandbox import _heard
 
-    for said in (b"", b"\0" * 8, b"\xff" * 40, b"\0" * 7 + b"\x02{}", b"\0" * 7 + b"\x0d" + b'{"sizes":[9]}'):
-        assert _heard(said) is None
+    assert _heard(said, "exec") is None
+
+
+def test_a_forged_answer_is_the_samples_own_word() -> None:
+    from superalign.inspecting.sandbox import _heard
+
+    heard = _heard(answer({"sizes": [1, 2, 3], "how": "exited", "code": 0}, b"abbccc"), "exec")
+    assert heard is not None
+    assert heard[1:] == (b"a", b"bb", b"ccc")
+
+
+def test_what_inspect_cancels_ends_at_once_and_the_files_stay_as_they_were() -> None:
+    import anyio
+
+    async def work(box: Any) -> None:
+        await box.write_file("before", "x")
+        began = time.monotonic()
+        with anyio.move_on_after(1) as limit:
+            await box.exec(["sh", "-c", "rm before; sleep 60"])
+        assert limit.cancelled_caught
+        assert time.monotonic() - began < 20
+        assert await box.read_file("before") == "x"
+
+    played(work)
+
+
+def test_a_folder_that_a_command_closes_keeps_its_files() -> None:
+    async def work(box: Any) -> None:
+        await box.write_file("kept", "x")
+        await box.exec(["sh", "-c", "chmod 0 ."])
+        assert await box.read_file("kept") == "x"
+
+    played(work)
+
+
+def test_a_folder_that_is_not_there_is_named_and_limits_that_are_none_are_refused() -> None:
+    async def work(box: Any) -> Any:
+        return await box.exec(["true"], cwd="nowhere")
+
+    came = played(work)
+    assert came.returncode == 127
+    assert "nowhere: No such file" in came.stderr
+    with pytest.raises(ValueError, match="memory_mb"):
+        environment(memory_mb=64)
 
 
 def test_more_output_than_is_allowed_raises_with_its_beginning() -> None:

@@ -198,15 +198,34 @@ def test_failures_are_scored_counted_by_kind_and_never_dropped(
     roles = {"judge": scripted(lambda text: judge)}
     log = evaluated(task, model=scripted(lambda text: adviser), model_roles=roles)
     assert log.status == "success", log.error
-    found = {score.name: score for score in log.results.scores}
-    assert found["accuracy"].scored_samples == 2
-    assert not found["accuracy"].unscored_samples
-    assert kinds <= {name.partition("failures_")[2] for name in found["failed"].metrics}
+    scored = next(score for score in log.results.scores if score.name == "accuracy")
+    assert (scored.scored_samples, scored.unscored_samples or 0) == (2, 0)
+    found = {
+        f"{score.name} {name}": metric.value for score in log.results.scores for name, metric in score.metrics.items()
+    }
+    assert kinds <= {name.partition("failures_")[2] for name in found}
     silent = any(kind.endswith("judge") for kind in kinds)
-    assert found["failed"].metrics["mean"].value == float(silent)
+    assert found["failed mean"] == float(silent)
     if silent:
-        assert found["accuracy"].metrics["mean"].value == 0
-        assert found["belief"].metrics["mean"].value == 0.5
+        assert (found["accuracy mean"], found["belief mean"]) == (0, 0.5)
+
+
+def test_failures_of_every_epoch_are_counted(evaluated: Callable[..., Any]) -> None:
+    from superalign.inspecting.asking import audit
+
+    left = iter("aaaa")
+    model = scripted(lambda text: next(left, "who knows"))
+    log = evaluated(audit(items=1), model=model, epochs=2, max_connections=1, max_samples=1)
+    found = {name: metric.value for score in log.results.scores for name, metric in score.metrics.items()}
+    assert len(log.samples) == 8
+    assert found["superalign/failures_not a choice"] == 4
+
+
+def test_one_task_evaluated_twice_asks_the_models_that_it_is_given(evaluated: Callable[..., Any]) -> None:
+    task = TASKS["unaided"](items=1, task="traces", judge_by="samples", samples=2)
+    for says, failed in (("A", 0.0), ("who knows", 1.0)):  # by models of one name
+        log = evaluated(task, model=scripted(lambda text, says=says: says))
+        assert [sample.scores["verdict"].value["failed"] for sample in log.samples] == [failed]
 
 
 @pytest.mark.parametrize("right", [True, False])

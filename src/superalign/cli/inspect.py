@@ -23,6 +23,8 @@ class ImportConfig:
     """What its numbers may be used for: train, dev, validation or test."""
     provenance: str = ""
     """Where a dataset that isn't superalign's comes from. Nobody says: it counts as tainted by everything (R5)."""
+    data: Path | None = None
+    """Your own data file, where the log is of a task of ours on it. A path that a log names is never opened."""
     base: str = ""
     """Reason for which an unregistered model counts as a declared common base, as in "pretrained by X before May"."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -70,7 +72,7 @@ def _imported(config: ImportConfig) -> dict[str, Any]:
         print(text, file=sys.stderr)
 
     with Workspace.open(config.workspace) as ws:
-        more = {"role": config.role, "provenance": config.provenance, "base": config.base}
+        more = {"role": config.role, "provenance": config.provenance, "base": config.base, "data": config.data}
         found = asdict(import_log(ws, config.log, say=say, **more))  # type: ignore[arg-type]
         bodies = [ws.ledger[seq].body for seq in found.pop("measurements")]
         shown = ("name", "value", "low", "high", "n", "clusters", "note", "tags")

@@ -93,4 +93,6 @@ class InspectCheck:
 
     def read(self, ws: Workspace, log: Path, *, base: str = "") -> Imported:
         """Take a log of this task in. Raises as `import_log` does."""
-        return import_log(ws, log, role=self.role, provenance=self.provenance, base=base)
+        said = self.args.get("task")  # of superalign's own tasks: the items, or a file of one's own
+        data = Path(said.removeprefix("data:")) if isinstance(said, str) else None
+        return import_log(ws, log, role=self.role, provenance=self.provenance, base=base, data=data)

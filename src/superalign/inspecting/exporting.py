@@ -63,19 +63,20 @@ def export_board(
         told = ", ".join([*tasks, *protocols])
         raise NothingToExport(f"{ws.path}: no cell of its leaderboard is of {told or 'anything that was played'}")
     samples, subjects = [], dict[str, str]()
-    for task, name, subject, digest in found:
-        subjects[f"{task}: {name}"] = subject
+    for task, name, seed, subject, digest in found:
+        subjects[f"{task}: {name}, seed {seed}"] = subject
         samples += list(_samples(ws, boards[-1], task, name, digest))
     log = _log(ws, boards[-1].key, samples, subjects, [digest for *_, digest in found])
     out.parent.mkdir(parents=True, exist_ok=True)
     write_eval_log(log, str(out))
-    return Exported(path=out, samples=len(samples), cells=tuple(dict.fromkeys(subjects)))
+    cells = dict.fromkeys(f"{task}: {name}" for task, name, *_ in found)
+    return Exported(path=out, samples=len(samples), cells=tuple(cells))
 
 
 def _cells(
     ws: Workspace, board: Any, tasks: Sequence[str], protocols: Sequence[str]
-) -> Iterator[tuple[str, str, str, str]]:
-    """Task, cell, subject and digest of the episodes, of every cell and seed that was played."""
+) -> Iterator[tuple[str, str, int, str, str]]:
+    """Task, cell, seed, subject and digest of the episodes, of every cell and seed that was played."""
     from superalign.pipeline.stored import Stored
 
     done, config = Stored(ws, board), board.config
@@ -85,7 +86,7 @@ def _cells(
                 wanted = (not tasks or task in tasks) and (not protocols or name in protocols)
                 result = done(f"{task}: {name}, seed {seed}") if wanted else None
                 if result is not None:
-                    yield task, name, str(result["subject"]), str(result["episodes"])
+                    yield task, name, seed, str(result["subject"]), str(result["episodes"])
 
 
 def _names(board: Any, task: str) -> list[str]:

@@ -13,14 +13,16 @@ tainted by everything (R5), data and model alike. All metrics are recomputed fro
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superalign.evidence import ROLES, Signal, SuperalignError, Workspace, is_digest, sha256
 from superalign.evidence.canonical import canonical
+from superalign.evidence.store import MAX_JSON
 from superalign.inspecting.naming import split_name
+from superalign.inspecting.reading import LogUnfit, read_log
 from superalign.pipeline.imported import measure_imported
 
 if TYPE_CHECKING:
@@ -29,10 +31,8 @@ if TYPE_CHECKING:
 OWN = "superalign"
 """Key of a log's metadata under which superalign's own tasks say what they are."""
 UNSEEN = "unseen"
-
-
-class LogUnfit(SuperalignError):
-    """A log that no evidence can be made of; the message says why, and what to do."""
+MADE = 50_000
+"""Samples, at most, that are made again to compare a log's with them: a larger log of ours counts as a stranger's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,30 +63,35 @@ class Source:
 
 
 def import_log(
-    ws: Workspace, path: Path, *, role: str, provenance: str = "", base: str = "", say: Any = lambda text: None
+    ws: Workspace,
+    path: Path,
+    *,
+    role: str,
+    provenance: str = "",
+    base: str = "",
+    data: Path | None = None,
+    say: Any = lambda text: None,
 ) -> Imported:
     """Take a log into the ledger. `provenance` says where a stranger's dataset comes from, `base` where an unseen model
-    does (the notary declares it a common base); without them the firewall refuses, by R5.
+    does (the notary declares it a common base); without them the firewall refuses, by R5. `data`: the data file of your
+    own that the log's items are made of; a path that the log names is never opened.
 
     Raises LogUnfit for a file that is no finished log, FirewallError where the rules refuse; what was registered
     until then stays, and no number is written.
     """
-    from inspect_ai.log import read_eval_log
-
     if role not in ROLES:
         raise LogUnfit(f"{role!r} is no role: use one of {', '.join(ROLES)}")
-    if not path.is_file():
-        raise LogUnfit(f"{path}: there is no such file: name an Inspect log (.eval or .json)")
-    try:
-        log = read_eval_log(str(path))
-    except (ValueError, KeyError, OSError, EOFError) as error:
-        raise LogUnfit(f"{path}: no Inspect log can be read there ({type(error).__name__}: {error!s:.160})") from error
+    log, read = read_log(path)
     samples = _samples_of(log, path)
-    source = source_of(ws, log, samples, role)
+    rows, scorers = [row_of(sample) for sample in samples], _scorers(samples)
+    if not _numbered(rows) and any(isinstance(part, str | list) for sample in samples for part in _parts(sample)):
+        raise LogUnfit(
+            f"{path}: no score in it is a number, so nothing can be measured: score it by numbers, or C and I"
+        )
+    source = source_of(ws, log, samples, data)
     subject = register_subject(ws, log, samples, base=base)
-    signals = register_source(ws, source, _scorers(log, samples), role=role, provenance=provenance)
-    rows = [row_of(sample) for sample in samples]
-    raw = ws.store.put_json(
+    signals = register_source(ws, source, scorers, role=role, provenance=provenance)
+    told = canonical(
         {
             "task": source.task,
             "subject": subject,
@@ -98,13 +103,18 @@ def import_log(
             "cost": _cost(log),
         }
     )
-    stored = ws.store.put_file(path)
+    if len(told) > MAX_JSON:
+        raise LogUnfit(f"{path}: the rows of {len(rows)} samples are over {MAX_JSON >> 20} MiB: evaluate in parts")
+    raw, stored = ws.store.put(told), ws.store.put_file(path)
+    if stored != read:
+        raise LogUnfit(f"{path}: it changed while it was read: import it again, once nobody writes to it")
     say(f"{len(samples)} samples of {source.task}, {subject.partition('@')[0]}")
     with ws.ledger.transaction():
         for event in ws.ledger.events("run"):
             if event.body.get("imported") == raw and event.body.get("log") == stored:
                 raise LogUnfit(f"{path}: this log was imported already, as event {event.seq}")
-        ws.ledger.append("run", {"imported": raw, "log": stored, "task": source.task, "role": role}, actor="notary")
+        body = {"imported": raw, "log": stored, "task": source.task, "role": role, "provenance": provenance.strip()}
+        ws.ledger.append("run", body, actor="notary")
         seqs = measure_imported(ws, raw, log=stored)
     failures = sum(bool(row["failure"]) for row in rows)
     return Imported(
@@ -133,10 +143,11 @@ def dataset_digest(samples: Iterable[Any]) -> str:
     The same for the samples of a dataset and for those of a log of it, epochs apart.
     """
     told = {}
-    for sample in samples:
+    for number, sample in enumerate(samples, start=1):
+        name = str(number if sample.id is None else sample.id)  # as Inspect numbers samples that have no id
         shown = sample.input if isinstance(sample.input, str) else [[m.role, m.text] for m in sample.input]
         target = [sample.target] if isinstance(sample.target, str) else list(sample.target)
-        told[str(sample.id)] = [shown, list(sample.choices or ()), target]
+        told[name] = [shown, list(sample.choices or ()), target]
     return sha256(canonical(sorted([name, *told[name]] for name in told)))
 
 
@@ -172,10 +183,29 @@ def row_of(sample: EvalSample) -> dict[str, Any]:
     return {**told, "digest": sample_digest(sample), "scores": {} if sample.error else scores, "failure": failure}
 
 
+def _numbered(rows: Sequence[Mapping[str, Any]]) -> bool:
+    return any(value is not None for row in rows for scores in row["scores"].values() for value in scores.values())
+
+
+def _parts(sample: EvalSample) -> Iterator[Any]:
+    for score in (sample.scores or {}).values():
+        yield from score.value.values() if isinstance(score.value, Mapping) else (score.value,)
+
+
 def _number(number: Any, value: Any) -> float | None:
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+    """A score as a number; None for what is none: Inspect takes such words, and lists, for 0."""
+    if isinstance(value, str):
+        known = value in ("C", "I", "P", "N") or value.lower() in ("yes", "no", "true", "false")
+        return float(number(value)) if known else _read(value)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _read(text: str) -> float | None:
+    try:
+        found = float(text)
+    except ValueError:
         return None
-    return float(number(value))
+    return found if math.isfinite(found) else None
 
 
 def _json(value: Any) -> Any:
@@ -186,27 +216,34 @@ def _json(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def source_of(ws: Workspace, log: EvalLog, samples: Sequence[EvalSample], role: str) -> Source:
+def source_of(ws: Workspace, log: EvalLog, samples: Sequence[EvalSample], data: Path | None) -> Source:
     """Task and dataset of a log, and which families the ledger, or superalign itself, knows the dataset to hold."""
     digest, named = dataset_digest(samples), log.eval.task.replace("/", " ")
     own = (log.eval.metadata or {}).get(OWN)
     families = tuple(sorted(f for f, _ in ws.state.graph.nodes[digest].holds)) if digest in ws.state.graph.nodes else ()
     if isinstance(own, Mapping) and not families:
-        families = _own_family(own, samples)
+        families = _own_family(own, samples, data)
     return Source(task=named, dataset=digest, families=families, name=log.eval.dataset.name or named)
 
 
-def _own_family(own: Mapping[str, Any], samples: Sequence[EvalSample]) -> tuple[str, ...]:
+def _own_family(own: Mapping[str, Any], samples: Sequence[EvalSample], data: Path | None) -> tuple[str, ...]:
     """The family that one of our tasks says its samples are of, if each of them is as we make it by that name."""
+    from superalign.inspecting.asking import asked_samples
     from superalign.inspecting.items import drawn_of, samples_of
 
     try:
-        drawn = drawn_of(own["drawn"])
-        made = {str(s.id): s for s in samples_of(drawn, [tuple(sides) for sides in own["seatings"]])}
+        drawn, asked = drawn_of(own["drawn"]), own.get("asked")
+        ways = asked if asked is not None else [tuple(sides) for sides in own["seatings"]]
+        if (drawn.own and data is None) or not 0 < drawn.items * len(ways) <= MADE:
+            return ()
+        drawn = replace(drawn, task=str(data)) if drawn.own else drawn
+        found = samples_of(drawn, ways) if asked is None else asked_samples(drawn, ways)
+        made = {str(sample.id): sample for sample in found}
+        family = drawn.family
     except (KeyError, TypeError, ValueError, OSError, SuperalignError):
         return ()
     alike = all(str(s.id) in made and dataset_digest([s]) == dataset_digest([made[str(s.id)]]) for s in samples)
-    return (drawn.family,) if alike else ()
+    return (family,) if alike else ()
 
 
 def register_subject(ws: Workspace, log: EvalLog, samples: Sequence[EvalSample], *, base: str) -> str:
@@ -226,20 +263,32 @@ def measured_model(log: EvalLog, samples: Sequence[EvalSample]) -> tuple[str, st
 
     Raises LogUnfit where the digests that outputs carry are several, or not the one in the name.
     """
-    told = [sample.store.get(OWN) for sample in samples]
-    judged = {(t["judge"]["name"], t["judge"]["weights"]) for t in told if isinstance(t, Mapping) and "judge" in t}
+    judged = {_judge_in(sample) for sample in samples} - {None}
     if len(judged) > 1:
         raise LogUnfit(f"{len(judged)} judges in one log: evaluate each by itself")
-    name = next(iter(judged))[0] if judged else log.eval.model
+    judge = next(iter(judged), None)
+    name = judge[0] if judge else log.eval.model
     provider, _, rest = name.partition("/")
     named = split_name(rest)
     if provider != "superalign" or not named.digest:
         return name, ""
-    said = {s.output.metadata["weights"] for s in samples if (s.output.metadata or {}).get("weights")}
-    said = {weights for _, weights in judged if weights} if judged else said
-    if len(said) > 1 or any(not str(weights).startswith(named.digest) for weights in said):
-        raise LogUnfit(f"{name}: outputs in this log come from other weights: {', '.join(sorted(map(str, said)))[:80]}")
+    told = [judge[1]] if judge else [(sample.output.metadata or {}).get("weights") for sample in samples]
+    said = {str(weights) for weights in told if weights}
+    if len(said) > 1 or any(not weights.startswith(named.digest) for weights in said):
+        raise LogUnfit(f"{name}: outputs in this log come from other weights: {', '.join(sorted(said))[:80]}")
     return named.address, next(iter(said), named.digest)
+
+
+def _judge_in(sample: EvalSample) -> tuple[str, str] | None:
+    """Name and weights of a sample's judge, where it was played by superalign's solver."""
+    told = sample.store.get(OWN)
+    if not isinstance(told, Mapping) or "judge" not in told:
+        return None
+    judge = told["judge"]
+    found = (judge.get("name"), judge.get("weights")) if isinstance(judge, Mapping) else (None, None)
+    if not all(isinstance(part, str) for part in found):
+        raise LogUnfit(f"sample {sample.id!r:.40} says of its judge what superalign never writes: evaluate it again")
+    return found  # type: ignore[return-value]
 
 
 def _whole_digest(ws: Workspace, beginning: str) -> str:
@@ -267,7 +316,7 @@ def register_source(
         )
     family, signals = families[0] if families else f"inspect/{_word(source.task)}/{role}", {}
     for scorer in scorers:
-        digest = sha256(f"scorer {scorer} on {source.dataset}".encode())
+        digest = sha256(f"scorer {scorer} on {source.dataset} of {family} for {role}".encode())
         ws.signal(Signal(name=f"{source.task} by {scorer}", digest=digest, family=family, role=role, kind="labels"))
         ws.use(source.dataset, digest, "contains", actor="evaluator")
         signals[scorer] = digest
@@ -280,7 +329,7 @@ def _word(task: str) -> str:
     return spelt(task.replace("/", " ")).replace(" ", "-") or "task"
 
 
-def _scorers(log: EvalLog, samples: Sequence[EvalSample]) -> list[str]:
+def _scorers(samples: Sequence[EvalSample]) -> list[str]:
     found = sorted({name for sample in samples for name in sample.scores or ()})
     if not found:
         raise LogUnfit("no sample of this log has a score: score it first (`inspect score`)")

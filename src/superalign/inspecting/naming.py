@@ -127,8 +127,9 @@ def offered(model: LocalModel) -> str:
 
 def live_model(named: Named) -> LocalModel:
     """The copy that was offered under this name. Raises Renamed where there is none."""
-    found = [m for name, m in _LIVE.items() if name.startswith(f"{named.address}@{named.digest}") and named.digest]
-    if len(found) != 1:
+    kept = [(split_name(name), model) for name, model in _LIVE.items()]
+    found = [m for known, m in kept if known.address == named.address and m.digest.startswith(named.digest)]
+    if len(found) != 1 or not named.digest:
         raise Renamed(f"{named.address}@{named.digest}: no such model was offered in this process: call offered(model)")
     return found[0]
 
@@ -144,9 +145,11 @@ def model_at(address: str, **more: Any) -> Model:
     from superalign.models import load_model
 
     given = more.get("allow_organism", False)
-    model = load_model(split_name(address).address, allow_organism=given in (True, "true", "True"))
-    check_name(split_name(address), model.digest)
-    return get_model(f"superalign/{canonical_name(split_name(address).address, model.digest)}", **more)
+    named = split_name(address)
+    # of this first load the digest alone is kept: two copies may not fit
+    digest = load_model(named.address, allow_organism=str(given).lower() == "true").digest
+    check_name(named, digest)
+    return get_model(f"superalign/{canonical_name(named.address, digest)}", **more)
 
 
 def _files(folders: list[Path]) -> list[Path]:

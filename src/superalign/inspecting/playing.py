@@ -45,7 +45,7 @@ def oversee(
     """
     rules = protocol_named(protocol, budget)
     own = dict(part.strip().split("=", 1) for part in prompts.split(",") if part.strip())
-    seated: dict[str, Seated] = {}
+    seated: dict[tuple[int, ...], Seated] = {}  # by the models themselves: two may have one name
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         from superalign.inspecting.seats import model_at_seat, seats_of
@@ -53,7 +53,7 @@ def oversee(
         from superalign.oversight.spoken import play_async
 
         case, sides = case_in(state.metadata)
-        who = json.dumps([str(model_at_seat(seat)) for seat in ("judge", *rules.seats)])
+        who = tuple(id(model_at_seat(seat)) for seat in ("judge", *rules.seats))
         if who not in seated:
             dials = {"judge_by": judge_by, "samples": samples, "prompt": judge_prompt}
             seated[who] = seats_of(rules, prompts=own, temperature=temperature, tokens=tokens, **dials)  # type: ignore[arg-type]

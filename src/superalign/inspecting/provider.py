@@ -5,7 +5,8 @@
 
 The log names the model with the digest of its weights, whether or not the name had one; each output carries all of its
 digits. Honoured: seed, num_choices (choice i draws with seed + i), temperature (none given: 0, greedy), stop_seqs,
-max_tokens, logprobs and top_logprobs of the emitted tokens, response_schema (told, not enforced). Tools are refused.
+max_tokens, logprobs and top_logprobs of the emitted tokens, response_schema (told, not enforced). Tools are refused,
+and so is what would draw from another distribution: penalties and biases, top_p and top_k above temperature 0.
 """
 
 from __future__ import annotations

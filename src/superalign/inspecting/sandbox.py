@@ -7,7 +7,8 @@ Each order (a command, a read, a write) is one start in bubblewrap: no network, 
 the system's own programs to read, limits on time, memory, processes, files and output (`superalign.sandbox`). What lies
 in the sample's folder and in /tmp is carried over from one order to the next; processes are not: whatever a command
 leaves running is ended with it. So nothing of a sample lies on this machine, and there is nothing to clean up. Orders
-of one sample follow one another. Commands that ran out of time are not tried again: they may have done something.
+of one sample follow one another. Commands that ran out of time are not tried again: they may have done something. One
+that Inspect cancels (a limit of the sample's, Ctrl-C) is ended at once, and what it did to the files is forgotten.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import os
 import struct
 import sys
+import time
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -32,13 +34,17 @@ from inspect_ai.util import (
 )
 from pydantic import BaseModel
 
-from superalign.sandbox import Limits, SandboxUnavailable, chosen, run
+from superalign.sandbox import Limits, SandboxUnavailable, chosen
 from superalign.sandbox.layers import BOX
+from superalign.sandbox.start import started
+from superalign.sandbox.watch import watch
 
 DRIVER = "sandbox_driver.py"
 MIB = 1 << 20
 GRACE = 30.0
 """Seconds beyond a command's own for laying its files out and taking them up."""
+HEADER = MIB
+"""Bytes of the head of an answer, at most: a sample may write its own, to fill this machine's memory."""
 _RAISED = {
     "FileNotFoundError": (FileNotFoundError, errno.ENOENT),
     "NotADirectoryError": (NotADirectoryError, errno.ENOTDIR),
@@ -47,7 +53,7 @@ _RAISED = {
 }
 
 
-class BwrapConfig(BaseModel, frozen=True):
+class BwrapConfig(BaseModel, frozen=True, extra="forbid"):
     """Limits of a sample's sandbox."""
 
     seconds: float = 300.0
@@ -148,22 +154,16 @@ class BwrapEnvironment(SandboxEnvironment):
             output=2 * config.files_mib * MIB,
         )
         try:
-            came = run(
-                [sys.executable, "-I", "-S", "-B", f"{BOX}/{DRIVER}"],
-                input=struct.pack(">Q", len(header)) + header + self._files + feed,
-                files={DRIVER: (Path(__file__).parent / DRIVER).read_bytes()},
-                limits=limits,
-                isolation=chosen("bwrap"),
-            )
-        except SandboxUnavailable as error:
-            raise SandboxUnavailableError(str(error)) from error
-        heard = _heard(came.stdout)
+            kind, said, error = _ran(struct.pack(">Q", len(header)) + header + self._files + feed, limits)
+        except SandboxUnavailable as unavailable:
+            raise SandboxUnavailableError(str(unavailable)) from unavailable
+        heard = _heard(said, order["what"])
         if heard is None:
-            ends = {"signalled": "killed", "exited": "its driver was ended, or the files are full"}
-            why = f"{ends.get(came.kind, came.kind)}: {came.stderr.decode('utf-8', 'replace').strip()[-200:]}\n"
+            ends = {"exited": "its driver was ended, or memory or files are full"}
+            why = f"{ends.get(kind, kind)}: {error.decode('utf-8', 'replace').strip()[-200:]}\n"
             if order["what"] != "exec":
                 raise OSError(errno.ENOSPC, why.strip(), order["path"])
-            how = "timeout" if came.kind == "timeout" else "exited"
+            how = "timeout" if kind == "timeout" else "exited"
             return {"how": how, "code": 137}, b"", f"the sandbox ended: {why}".encode(), None
         found, out, err, files = heard
         return found, out, err, files if order["what"] != "read" else None
@@ -213,17 +213,36 @@ def _bytes(given: str | bytes | None) -> bytes:
     return given.encode("utf-8", "surrogateescape") if isinstance(given, str) else given or b""
 
 
-def _heard(said: bytes) -> tuple[dict[str, Any], bytes, bytes, bytes] | None:
-    """The driver's answer; None where what was said is none. It is the sample's own word, and checked."""
-    if len(said) < 8 or (end := 8 + struct.unpack(">Q", said[:8])[0]) > len(said):
+def _ran(order: bytes, limits: Limits) -> tuple[str, bytes, bytes]:
+    """Start the driver with an order, in a thread of Inspect's: how it ended, and both outputs. Where Inspect cancels
+    who waits for it, it is ended, and the cancellation goes through.
+    """
+    from anyio import from_thread
+
+    files = {DRIVER: (Path(__file__).parent / DRIVER).read_bytes()}
+    command = [sys.executable, "-I", "-S", "-B", f"{BOX}/{DRIVER}"]
+    with started(command, files=files, readable=(), limits=limits, isolation=chosen("bwrap")) as box:
+
+        def over() -> str | None:
+            from_thread.check_cancelled()
+            return box.over() if box.over else None
+
+        return watch(box.process, order, limits, time.monotonic(), over)
+
+
+def _heard(said: bytes, what: str) -> tuple[dict[str, Any], bytes, bytes, bytes] | None:
+    """The driver's answer to an order; None where what was said is none. It is the sample's own word, and checked."""
+    if len(said) < 8 or (end := 8 + struct.unpack(">Q", said[:8])[0]) > min(len(said), HEADER):
         return None
     try:
         header = json.loads(said[8:end])
-        sizes, how = [int(size) for size in header["sizes"]], header["how"]
+        sizes, how = list(header["sizes"]), header["how"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    known = how in ("exited", "timeout", "done", "error", "forbidden")
-    if not known or len(sizes) != 3 or min(sizes) < 0 or sum(sizes) != len(said) - end:
+    known = how in (("exited", "timeout", "error", "forbidden") if what == "exec" else ("done", "error"))
+    if not known or len(sizes) != 3 or any(type(size) is not int or size < 0 for size in sizes):
+        return None
+    if sum(sizes) != len(said) - end:
         return None
     if how in ("exited", "timeout") and type(header.get("code")) is not int:
         return None

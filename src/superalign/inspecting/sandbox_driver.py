@@ -73,6 +73,8 @@ def taken_up():
     """All files, folders and links below the roots as an archive; sockets, pipes and devices are left behind."""
     entries, parts = [], []
     for number, root in enumerate(ROOTS):
+        with contextlib.suppress(OSError):
+            os.chmod(root, 0o700)  # closed, it would look empty
         for folder, folders, files in os.walk(root, onerror=None):
             for name in sorted(folders):
                 path = os.path.join(folder, name)
@@ -111,7 +113,8 @@ def execute(order, feed):
     except PermissionError as error:
         return {"how": "forbidden", "error": str(error)}, b"", b""
     except OSError as error:
-        return {"how": "exited", "code": 127}, b"", f"{order['command'][0]}: {error.strerror}\n".encode()
+        missing = error.filename or order["command"][0]  # the program, or the folder that it was to start in
+        return {"how": "exited", "code": 127}, b"", f"{missing}: {error.strerror}\n".encode("utf-8", "surrogateescape")
     outputs = [bytearray(), bytearray()]
     threads = [
         threading.Thread(target=drain, args=(pipe, out, order["most"]), daemon=True)

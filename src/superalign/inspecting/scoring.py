@@ -31,9 +31,9 @@ def scored(right: float, *, kinds: Sequence[str] = (), belief: float | None = No
     return Score(value=value, metadata=metadata, reason=kinds[-1] if failed and kinds else None, **more)
 
 
-@metric
+@metric(scores="unreduced")
 def failures() -> Metric:
-    """Kind → in how many samples it occurred."""
+    """Kind → in how many samples it occurred, each epoch counted: what joins epochs keeps the kinds of the first."""
 
     def computed(scores: list[SampleScore]) -> dict[str, float]:
         found = Counter(kind for each in scores for kind in set((each.score.metadata or {}).get("failures", ())))

@@ -23,6 +23,9 @@ TOKENS = 256
 """Of an answer, at most, where nobody says."""
 STOPPED = {"answer": "stop", "cut": "max_tokens", "refused": "content_filter"}
 """Kind of a reply → Inspect's reason; of none: model_length for a full context, else unknown."""
+PENALTIES = ("frequency_penalty", "presence_penalty", "logit_bias")
+CUTS = ("top_p", "top_k")
+"""Options that change what is drawn, and are not honoured; cuts change nothing where nothing is drawn."""
 
 
 class Unfit(SuperalignError):
@@ -30,9 +33,12 @@ class Unfit(SuperalignError):
 
 
 def ask_of(messages: Sequence[ChatMessage], config: GenerateConfig, *, seed: int, tokens: int = TOKENS) -> Ask:
-    """One request. Raises Unfit for pictures and the like, and for messages of tools."""
+    """One request. Raises Unfit for pictures and the like, for messages of tools, and for another distribution."""
     from superalign.models.speaker import Ask, Turn
 
+    other = [name for name in (*PENALTIES, *(CUTS if config.temperature else ())) if getattr(config, name)]
+    if other and (other != ["top_p"] or config.top_p != 1):
+        raise Unfit(f"superalign's models draw from their whole distribution: leave out {', '.join(other)}")
     turns = []
     for message in messages:
         if message.role == "tool" or getattr(message, "tool_calls", None):
