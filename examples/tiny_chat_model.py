@@ -77,8 +77,9 @@ def lesson(seed: int = 0) -> list[tuple[Ask, str]]:
     scribe = Scribe(np.random.default_rng(seed))
     for page in (traces(split="train", view="pair", n=12), slips(split="train", view="pair", n=12)):
         for name in SPOKEN:
-            players = {**seats_in_words(PROTOCOLS[name], scribe), "judge": SpokenJudge(speaker=scribe), "referee": None}
-            list(play(PROTOCOLS[name], [case_of(item) for item in page.items], players | {"referee": _Never()}))
+            seats = seats_in_words(PROTOCOLS[name], scribe)
+            players = {**seats, "judge": SpokenJudge(speaker=scribe), "referee": _Never()}
+            list(play(PROTOCOLS[name], [case_of(item) for item in page.items], players))
     others = [(replace(ask, schema=inspects(ask.schema)), said) for ask, said in scribe.lesson if ask.schema]
     return [*scribe.lesson, *others]
 

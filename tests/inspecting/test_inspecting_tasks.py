@@ -15,7 +15,7 @@ from inspect_ai.log import read_eval_log
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from superalign.inspecting.items import Drawn, TaskUnfit, case_in, samples_of
-from superalign.inspecting.tasks import TASKS, TRAINED, slug, unplayable
+from superalign.inspecting.tasks import TASKS, slug, unplayable
 from superalign.oversight.protocols import shipped
 
 USAGE = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
@@ -48,14 +48,10 @@ def quoting(text: str) -> str:
 
 
 @pytest.mark.parametrize("protocol", [p.name for p in shipped()])
-def test_every_protocol_has_a_task_which_loads_or_says_why_not(protocol: str) -> None:
+def test_every_protocol_has_a_task_which_loads(protocol: str) -> None:
     from inspect_ai.util import registry_create
 
     name, args = f"superalign/{slug(protocol)}", {"items": 2, "task": "traces"}
-    if protocol in TRAINED:
-        with pytest.raises(TaskUnfit, match="superalign oversight"):
-            registry_create("task", name, **args)
-        return
     task = registry_create("task", name, **args)
     rules = next(p for p in shipped() if p.name == protocol)
     assert len(task.dataset) == 2 * len(rules.seatings(2))
@@ -283,5 +279,5 @@ def test_robustness_is_asked_in_every_transformation(evaluated: Callable[..., An
 
 
 def test_protocols_that_are_not_played_are_said_so() -> None:
-    assert "trains" in unplayable("market making", "slips")
+    assert "traces alone" in unplayable("bisection", "slips")
     assert unplayable("debate", "slips") == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -134,6 +135,9 @@ def test_the_schemas_say_what_is_checked(form: str) -> None:
         ('{"question": "?", "options": ["x", "y"], "answer": NaN}', "line 3: answer is nan, which is neither"),
         ({**CHOICE, "split": "training"}, "line 3: split is 'training': it is one of train, dev, validation or test"),
         ('{"question": "?", "options": ["x", "y"], "answer": 0, "difficulty": Infinity}', "difficulty is inf"),
+        ({**CHOICE, "difficulty": 10**400}, "line 3: difficulty is 10{39}…, which is not a number"),
+        ({**CHOICE, "answer": 10**400}, "line 3: answer is 10{39}…, and the options are numbered 0 to 2"),
+        ({**CHOICE, "cluster": " "}, "line 3: cluster is ' ', which is no text: name it, or leave the field out"),
         ({**CHOICE, "difficulty": "hard"}, "line 3: difficulty is 'hard', which is not a number"),
         ({**CHOICE, "context": ["a"]}, r"line 3: context is \['a'\], which is no text"),
         ({**CHOICE, "id": "first"}, r"line 3: id 'first' is that of .*line 1 too: give each row its own, or none"),
@@ -292,6 +296,22 @@ def test_one_question_in_two_splits_is_refused(
     assert len(read(tmp_path, [CHOICE | first | both, CHOICE | {"options": ["u", "v"], "answer": 0} | both]).rows) == 2
 
 
+def test_a_prompt_before_every_text_with_a_label_is_no_question(tmp_path: Path) -> None:
+    rows = [{"prompt": "Is it spam?", "text": f"text {i}", "label": i % 2} for i in range(20)]
+    assert len(set(read(tmp_path, rows).splits)) > 1
+    with pytest.raises(BrokenLines, match="its question stands in"):  # of several, each may be a question of its own
+        read(tmp_path, [*rows, {"text": "other", "label": 0}])
+
+
+def test_whole_numbers_name_the_same_however_they_are_written(tmp_path: Path) -> None:
+    rows = [
+        {**row, "cluster": name, "id": i} for i, row, name in zip((0.0, 1, "2"), choices(3), (1, 1.0, "1"), strict=True)
+    ]
+    data = read(tmp_path, rows)
+    assert {row.cluster for row in data.rows} == {"1"}
+    assert [row.id for row in data.rows] == ["0", "1", "2"]
+
+
 def test_places_tell_nothing_and_ids_no_answer(tmp_path: Path) -> None:
     data = read(tmp_path, choices(200, k=4))
     page = own_page(data, split="train")
@@ -381,3 +401,9 @@ def test_sentences(text: str, count: int) -> None:
     found = sentences(text)
     assert len(found) == count
     assert "".join("".join(found).split()) == "".join(text.split())
+
+
+def test_passages_without_an_end_are_cut_in_time() -> None:
+    began = time.process_time()
+    assert [len(sentences(text)) for text in ("Dr. " * 12_000, "." * 60_000 + "x", "a." * 30_000)] == [1, 1, 1]
+    assert time.process_time() - began < 5  # half a minute and more, were each point to look through all before it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ import pytest
 from superalign.tasks import rules, traces
 from superalign.tasks.mutants import as_lines, shipped
 from superalign.tasks.own import BrokenLines, OwnData, own_data
+from superalign.tasks.own_check import checked
 from superalign.tasks.own_export import exported, own_rows
+from superalign.tasks.own_export import written as written_rows
 from superalign.tasks.own_pages import own_page
 from superalign.tasks.own_reading import DataError
 
@@ -42,6 +44,9 @@ def test_tables_say_the_same(tmp_path: Path, form: str) -> None:
     plain = own_data(EXAMPLES / f"{form}.jsonl")
     for name in ("x.parquet", "x.arrow"):
         assert own_data(tmp_path / name).digest == plain.digest
+    stamped = table.append_column("made", pa.array([b"\xff"] * len(table)))
+    parquet.write_table(stamped, tmp_path / "y.parquet")
+    assert own_data(tmp_path / "y.parquet").passed_over == ("made",)
     broken = table.append_column("difficulty", pa.array([float("nan")] * len(table)))
     parquet.write_table(broken, tmp_path / "x.parquet")
     with pytest.raises(BrokenLines, match=r"x\.parquet, row 0: difficulty is nan, which is not a number"):
@@ -87,6 +92,22 @@ def test_mutants_are_a_task_of_their_own_split_by_file(tmp_path: Path) -> None:
     assert page.task == page.items[0].task == f"{data.name}.mutant"
     assert {"a", "b"} == set(page.items[0].input)
     assert "code" in own_page(data, split="train", view="single").items[0].input
+
+
+def test_mutants_of_a_table_that_holds_more_are_told(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="an optional library")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = [{**asdict(mutant), "split": "", "made": b"\xff"} for mutant in shipped()[:2]]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "x.parquet")
+    with pytest.raises(BrokenLines, match=r"row 0: .*has the unknown made"):
+        own_data(tmp_path / "x.parquet")
+
+
+def test_one_function_in_two_files_is_counted(tmp_path: Path) -> None:
+    long = max(shipped(), key=lambda mutant: len(mutant.sound))
+    made = [replace(long, path=path, split=split) for path, split in (("a.py", "train"), ("b.py", "test"))]
+    (tmp_path / "mutants.jsonl").write_text(as_lines(made), encoding="utf-8")
+    assert checked(own_data(tmp_path / "mutants.jsonl"))["near"] == 1
 
 
 def test_broken_mutants_are_counted(tmp_path: Path) -> None:
@@ -146,6 +167,12 @@ def test_own_rows_in_formats_of_trl(form: str, wanted: str, keys: tuple[str, ...
 def test_rows_that_are_not_written(form: str, split: str, wanted: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         own_rows(own_data(EXAMPLES / f"{form}.jsonl"), split, wanted)
+
+
+def test_rows_that_can_not_be_put_anywhere(tmp_path: Path) -> None:
+    for out, said in ((tmp_path, "can't be written .*: name another file"), (tmp_path / "no" / "x", "no folder")):
+        with pytest.raises(ValueError, match=said):
+            written_rows([{"prompt": "x"}], out)
 
 
 @pytest.mark.parametrize("view", ["single", "pair"])

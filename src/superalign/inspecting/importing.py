@@ -89,7 +89,7 @@ def import_log(
             f"{path}: no score in it is a number, so nothing can be measured: score it by numbers, or C and I"
         )
     source = source_of(ws, log, samples, data)
-    subject = register_subject(ws, log, samples, base=base)
+    subject = register_learned(ws, register_subject(ws, log, samples, base=base), log, samples)
     signals = register_source(ws, source, scorers, role=role, provenance=provenance)
     told = canonical(
         {
@@ -258,6 +258,28 @@ def register_subject(ws: Workspace, log: EvalLog, samples: Sequence[EvalSample],
     return f"{ws.state.graph.nodes[digest].name}@{digest}"
 
 
+def register_learned(ws: Workspace, subject: str, log: EvalLog, samples: Sequence[EvalSample]) -> str:
+    """The judge that a protocol has trained (`inspecting.teaching`), a child of the model and fitted to its lesson too;
+    the model itself where none was. A lesson that the log does not name is of unknown provenance (R5).
+    """
+    learned = sorted({str(told["learned"]) for told in map(_own_in, samples) if "learned" in told})
+    if not learned:
+        return subject
+    own = (log.eval.metadata or {}).get(OWN)
+    lesson = own.get("lesson") if isinstance(own, Mapping) else None
+    family = str(lesson.get("family", "")).split("/") if isinstance(lesson, Mapping) else []
+    base, name = subject.rpartition("@")[2], f"{subject.rpartition('@')[0]}, taught {log.eval.task.replace('/', ' ')}"
+    source = sha256(canonical(["lesson", lesson]))
+    ws.node(kind="data", digest=source, name=f"lesson of {log.eval.task.replace('/', ' ')}", actor="evaluator")
+    if len(family) == 3 and all(family):
+        ws.contains(source, families=[tuple(family)], name="lesson", actor="evaluator")  # type: ignore[list-item]
+    digest = sha256(canonical([base, learned, source]))
+    ws.node(kind="model", digest=digest, name=name, meta={"weights": "of a few numbers"}, actor="evaluator")
+    for origin in (base, source):
+        ws.use(origin, digest, "fit", actor="evaluator")
+    return f"{name}@{digest}"
+
+
 def measured_model(log: EvalLog, samples: Sequence[EvalSample]) -> tuple[str, str]:
     """Name and digest (empty: unseen) of the model that a log measures: the judge where there is one, else its model.
 
@@ -279,12 +301,17 @@ def measured_model(log: EvalLog, samples: Sequence[EvalSample]) -> tuple[str, st
     return named.address, next(iter(said), named.digest)
 
 
+def _own_in(sample: EvalSample) -> Mapping[str, Any]:
+    """What superalign's solver has left in a sample; empty where it left nothing."""
+    told = sample.store.get(OWN)
+    return told if isinstance(told, Mapping) else {}
+
+
 def _judge_in(sample: EvalSample) -> tuple[str, str] | None:
     """Name and weights of a sample's judge, where it was played by superalign's solver."""
-    told = sample.store.get(OWN)
-    if not isinstance(told, Mapping) or "judge" not in told:
+    if "judge" not in _own_in(sample):
         return None
-    judge = told["judge"]
+    judge = _own_in(sample)["judge"]
     found = (judge.get("name"), judge.get("weights")) if isinstance(judge, Mapping) else (None, None)
     if not all(isinstance(part, str) for part in found):
         raise LogUnfit(f"sample {sample.id!r:.40} says of its judge what superalign never writes: evaluate it again")

@@ -19,7 +19,7 @@ from inspect_ai.scorer import Score, Scorer, Target, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from superalign.inspecting.importing import OWN
-from superalign.inspecting.items import case_in
+from superalign.inspecting.items import TaskUnfit, case_in, drawn_of
 from superalign.inspecting.scoring import metrics_of, scored
 
 if TYPE_CHECKING:
@@ -39,38 +39,48 @@ def oversee(
     prompts: str = "",
     temperature: float = 0.7,
     tokens: int = 800,
+    judge_tokens: int = 0,
+    lesson: dict[str, Any] | None = None,
 ) -> Solver:
     """Play `protocol` on the sample's Case, by the models of its seats. `prompts`: SEAT=FILE with commas; `temperature`
-    and `tokens` are of the advisers' answers.
+    and `tokens` are of the advisers' answers, `judge_tokens` of the judge's (0: 8 for a letter, 400 for reasons).
+    `lesson`: the fields of a `Drawn`, of which a protocol that trains players by playing teaches them.
     """
     rules = protocol_named(protocol, budget)
+    if rules.learns and lesson is None:
+        raise TaskUnfit(f"{protocol} trains its players: give `lesson`, items of the training split to teach them by")
     own = dict(part.strip().split("=", 1) for part in prompts.split(",") if part.strip())
     seated: dict[tuple[int, ...], Seated] = {}  # by the models themselves: two may have one name
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         from superalign.inspecting.seats import model_at_seat, seats_of
+        from superalign.inspecting.teaching import learned_once, played
+        from superalign.oversight.identity import fitted_digest
         from superalign.oversight.referee import PieceReferee
         from superalign.oversight.spoken import play_async
 
         case, sides = case_in(state.metadata)
         who = tuple(id(model_at_seat(seat)) for seat in ("judge", *rules.seats))
         if who not in seated:
-            dials = {"judge_by": judge_by, "samples": samples, "prompt": judge_prompt}
+            dials = {"judge_by": judge_by, "samples": samples, "prompt": judge_prompt, "judge_tokens": judge_tokens}
             seated[who] = seats_of(rules, prompts=own, temperature=temperature, tokens=tokens, **dials)  # type: ignore[arg-type]
         table = seated[who]
         await table.settle()
-        players = dict(table.players)
+        players, draws, more = dict(table.players), seed + 1000 * (state.epoch - 1), {}
         if rules.referee:  # the only player who is handed the truth, and no model
             truth = {"answer": case.options.index(state.target.text)}
             players["referee"] = PieceReferee(truths={case.item: truth})
-        episode = await play_async(
-            rules, case, players, seed=seed + 1000 * (state.epoch - 1), sides=sides, ask=table.ask
-        )
+        if not rules.learns:
+            episode = await play_async(rules, case, players, seed=draws, sides=sides, ask=table.ask)
+        else:
+            learned = await learned_once(rules, table, drawn_of(lesson or {}), seed=seed)
+            episode = await played(rules, case, sides, learned, seed=draws)
+            more = {"learned": fitted_digest(learned)}
         state.messages = [*written(case, episode)]
         told = verdict_words(case, episode)
         state.output = ModelOutput.from_content(str(table.models["judge"]), told)
         packed = packed_episode(episode)
-        state.store.set(OWN, {"episode": packed, **table.told(), "judged by": table.players["judge"].using})
+        state.store.set(OWN, {"episode": packed, **table.told(), "judged by": table.players["judge"].using, **more})
         return state
 
     return solve
@@ -78,7 +88,6 @@ def oversee(
 
 def protocol_named(name: str, budget: int) -> Protocol:
     """The protocol of that name. Raises TaskUnfit for another, or a budget without room for a debate."""
-    from superalign.inspecting.items import TaskUnfit
     from superalign.oversight import protocols
 
     try:

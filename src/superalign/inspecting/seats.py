@@ -54,7 +54,9 @@ class Seated:
     weights: dict[str, str] = field(default_factory=dict)
     """Seat → digest of the weights, as outputs tell it; a seat whose model tells none is not here."""
     turn: Any = None
-    """A lock: the judge is asked once how it answers."""
+    """A lock: the judge is asked once how it answers, and players learn once."""
+    learned: Mapping[str, Any] | None = None
+    """The players that a protocol has trained, once it has."""
 
     async def settle(self) -> None:
         """Have the judge decide how it is asked. One that gives no first answer is asked by samples, where each of its
@@ -72,9 +74,9 @@ class Seated:
 
     async def ask(self, seat: str, asks: Sequence[Ask]) -> list[Reply]:
         """One reply an ask, side by side. What Inspect raises (limits, a provider's error) goes through."""
-        import asyncio
+        from superalign.oversight.spoken import side_by_side
 
-        return list(await asyncio.gather(*(self._one(seat, ask) for ask in asks)))
+        return await side_by_side(self._one(seat, ask) for ask in asks)
 
     async def _one(self, seat: str, ask: Ask) -> Reply:
         messages, config = asked(ask)
@@ -101,7 +103,14 @@ def model_at_seat(seat: str) -> Model:
 
 
 def seats_of(
-    protocol: Protocol, *, judge_by: str, samples: int, prompt: str, prompts: Mapping[str, str], **dials: Any
+    protocol: Protocol,
+    *,
+    judge_by: str,
+    samples: int,
+    prompt: str,
+    prompts: Mapping[str, str],
+    judge_tokens: int = 0,
+    **dials: Any,
 ) -> Seated:
     """Everybody whom a protocol needs, in words; `dials` are those of advisers. Raises PromptError for a bad prompt."""
     from superalign.oversight.judges.spoken import SpokenJudge
@@ -113,6 +122,7 @@ def seats_of(
     for seat in protocol.seats:
         speaker = Inspected(str(models[seat]))
         players[seat] = seats_in_words(protocol, speaker, prompts=prompts, **dials)[seat]
-    told = {"prompt": load_chat_prompt(prompt)} if prompt else {}
-    players["judge"] = SpokenJudge(speaker=Inspected(str(models["judge"])), by=judge_by, samples=samples, **told)
+    told: dict[str, Any] = {"prompt": load_chat_prompt(prompt)} if prompt else {}
+    told |= {"by": judge_by, "samples": samples, "tokens": judge_tokens}
+    players["judge"] = SpokenJudge(speaker=Inspected(str(models["judge"])), **told)
     return Seated(models=models, players=players)

@@ -4,9 +4,11 @@
     inspect eval superalign/consultancy --model openai/gpt-4o -T task=mutants -T items=100 --epochs 2
 
 Options (-T): task (slips, traces, mutants, rules, or a data file of yours), split, items, seed, budget (pieces that the
-judge is shown in one play), judge_by (logprob, samples, auto), samples, judge_prompt, prompts (SEAT=FILE,…),
-temperature and tokens of advisers. Protocols that train a player by playing have a task that says so, and no more:
-`superalign oversight` plays them.
+judge is shown in one play), judge_by (logprob, samples, auto), samples, judge_prompt, judge_tokens, prompts
+(SEAT=FILE,…), temperature and tokens of advisers. Protocols that train players by playing (market making, …) teach them
+once an evaluation, by `lesson` items of the training split, which is some hundred requests and more: begin with
+`-T lesson=4 --limit 2` and look at the usage that Inspect prints. A judge that thinks before it answers needs
+judge_tokens: 8, the usual number for a letter, cuts it off.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ from inspect_ai import Task, task
 from superalign.inspecting.asking import dataset_of
 from superalign.inspecting.items import Drawn, TaskUnfit, samples_of
 from superalign.inspecting.playing import oversee, protocol_named, verdict
+from superalign.inspecting.teaching import lesson_for
 from superalign.oversight.protocols import PROTOCOLS
 
-TRAINED = ("recursive reward modelling", "market making", "prover-verifier", "prover-estimator")
-"""Protocols whose rules want players that were trained against each other: models in words are not."""
+LESSON = 12
+"""Items by which players that are trained learn, usually."""
 ONLY = {"bisection": ("traces",)}
 """Protocols that want steps which follow from each other."""
 UNCHECKED = ("rules",)
@@ -54,6 +57,8 @@ def task_of(protocol: str) -> Callable[..., Task]:
         prompts: str = "",
         temperature: float = 0.7,
         tokens: int = 800,
+        judge_tokens: int = 0,
+        lesson: int = LESSON,
     ) -> Task:
         why = unplayable(protocol, task)
         if why:
@@ -62,8 +67,12 @@ def task_of(protocol: str) -> Callable[..., Task]:
         rules = protocol_named(protocol, budget)
         seatings = rules.seatings(2)
         dials = {"judge_by": judge_by, "samples": samples, "judge_prompt": judge_prompt, "prompts": prompts}
-        dials |= {"temperature": temperature, "tokens": tokens}
+        dials |= {"temperature": temperature, "tokens": tokens, "judge_tokens": judge_tokens}
         stated = {"drawn": asdict(drawn), "family": drawn.family, "seatings": [list(sides) for sides in seatings]}
+        if rules.learns:
+            of, _ = lesson_for(drawn, lesson)
+            dials["lesson"] = asdict(of)
+            stated["lesson"] = {"drawn": asdict(of), "family": of.family}
         return Task(
             dataset=dataset_of(samples_of(drawn, seatings), drawn),
             solver=oversee(protocol, budget=budget, seed=seed, **dials),  # type: ignore[arg-type]
@@ -80,8 +89,6 @@ def task_of(protocol: str) -> Callable[..., Task]:
 
 def unplayable(protocol: str, task: str) -> str:
     """Why models in words can't play a protocol on a task; empty where they can."""
-    if protocol in TRAINED:
-        return "its players are trained by playing: `superalign oversight` trains and plays them"
     if task not in ONLY.get(protocol, (task,)):
         return f"it is played on {', '.join(ONLY[protocol])} alone"
     if PROTOCOLS[protocol].referee and task in UNCHECKED:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -26,6 +27,18 @@ def rules_digest(protocol: Protocol) -> str:
     stated = [protocol.title, list(protocol.seats), protocol.sides, protocol.referee, protocol.record]
     rules = [stated, _known(protocol.play, []), _known(protocol.train, [])]
     return hashlib.sha256(json.dumps(rules, default=repr).encode()).hexdigest()
+
+
+def fitted_digest(players: Mapping[str, Any]) -> str:
+    """SHA-256 over what the judge, and whoever estimates for it, were fitted to be, down to what they are made from."""
+    parts: list[Any] = []
+    for player in (players["judge"], players.get("estimator")):
+        while player is not None:
+            net = getattr(player, "net", None)
+            own = player.digest if hasattr(player, "digest") else list(getattr(player, "weights", ()))
+            parts.append([type(player).__name__, own, net.digest if net else ""])
+            player = getattr(player, "judge", None)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _known(value: Any, above: list[int]) -> Any:

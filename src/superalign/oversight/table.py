@@ -74,10 +74,17 @@ class Protocol:
     """Does somebody have a claim checked?"""
     train: Callable[[Lesson], Players] | None = None
     """Makes the players that it is played with from those at hand, where something is trained for it."""
+    wraps: bool = False
+    """Does `train` make them without a look at the lesson?"""
     source: str = ""
     """Paper and section."""
     record: bool = True
     """Is the judge asked for the record alone, too? Not where a person judges, whose time that would cost."""
+
+    @property
+    def learns(self) -> bool:
+        """Are players trained by playing?"""
+        return self.train is not None and not self.wraps
 
     def seatings(self, options: int) -> list[tuple[int | None, ...]]:
         """All assignments of sides to seats that an item of two options is played with. Raises ValueError for others.

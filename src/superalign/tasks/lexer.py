@@ -75,7 +75,8 @@ def lex(source: str) -> Lexed:
             token = NUMBER
         else:
             token = text
-            depth = max(0, depth + (text in "([{" and kind == "op") - (text in ")]}" and kind == "op"))
+            if kind == "op":
+                depth = max(0, depth + (text in "([{") - (text in ")]}"))
         tokens.append(token)
         spans.append(match.span())
         words.append(kind == "word")
@@ -93,6 +94,6 @@ def slotted(tokens: Sequence[str], vocabulary: frozenset[str], rng: np.random.Ge
     A window with more unknown names than there are slots uses `<unk>` for the rest.
     """
     names = list(dict.fromkeys(token for token in tokens if token not in vocabulary))
-    order = rng.permutation(len(SLOTS))
+    order = rng.permutation(len(SLOTS)).tolist()
     chosen = {name: SLOTS[order[i]] if i < len(SLOTS) else "<unk>" for i, name in enumerate(names)}
-    return tuple(chosen.get(token, token) for token in tokens)
+    return tuple([chosen.get(token, token) for token in tokens])

@@ -107,7 +107,7 @@ Checked = tuple[tuple[OwnRow, ...], tuple[Mutant, ...], list[Broken]]
 def _shaped(rows: Sequence[Row], form: str) -> Checked:
     made = [shaped(row, form) for row in rows]
     whole = tuple(each for each in made if isinstance(each, OwnRow))
-    return whole, (), [*(each for each in made if isinstance(each, Broken)), *apart(whole)]
+    return whole, (), [*(each for each in made if isinstance(each, Broken)), *apart(whole, form)]
 
 
 def _mutants(rows: Sequence[Row]) -> Checked:
@@ -117,7 +117,7 @@ def _mutants(rows: Sequence[Row]) -> Checked:
     broken = []
     for row in rows:
         try:
-            (one,) = read_mutants(json.dumps(row.fields), name="?")
+            (one,) = read_mutants(json.dumps(row.fields, default=str), name="?")  # tables hold dates and bytes, too
         except MutantsError as error:
             broken.append(Broken(row.where, str(error).removeprefix("?, line 1: ")))
             continue

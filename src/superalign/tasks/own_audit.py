@@ -2,8 +2,8 @@
 
 Attackers, each a conditional logit (McFadden 1974) fitted on half of the clusters, tried on the other half, both ways:
 
-- `metadata`: bits of the id, an option's place, lengths, which option is longest; where all rows have the same options,
-  these crossed with the option;
+- `metadata`: an option's place, lengths, which option is longest; where all rows have the same options, also bits of
+  the id and the lengths of the texts, crossed with the option;
 - `answers` (options of a row's own, and preferences): also the words of the options, never those of question or
   passage. Of preferences this is less than a flaw: which of two answers is better can often be seen from them alone. It
   is what a judge has to beat before the question is worth asking.

@@ -35,7 +35,7 @@ def checked(data: OwnData, *, seed: int = 0) -> dict[str, Any]:
         "splits": {split: _split(data, clusters, split) for split in SPLITS},
         "options": dict(sorted(Counter(len(row.texts) for row in data.rows).items())) if data.form == "choice" else {},
         "answers": dict(sorted(Counter(_answers(data)).items())),
-        "near": near(data.rows),
+        "near": near(list(_texts(data)), data.splits),
         "passed_over": list(data.passed_over),
         "blind": [],
     }
@@ -77,6 +77,14 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
         yield f"  near       {told['near']} rows nearly repeat one of an earlier split: give both one cluster"
     if told["passed_over"]:
         yield f"  not read   fields {', '.join(told['passed_over'])}"
+
+
+def _texts(data: OwnData) -> Iterator[str]:
+    """All that a row says, of mutants their sound side."""
+    for row in data.rows:
+        yield " ".join((row.context, row.question, *row.texts))
+    for mutant in data.made:
+        yield mutant.sound
 
 
 def _split(data: OwnData, clusters: list[str], split: str) -> dict[str, int]:

@@ -72,10 +72,13 @@ def own_rows(data: OwnData, split: str, wanted: str, *, quarantined: bool = Fals
 
 
 def written(rows: list[dict[str, Any]], path: Path) -> None:
-    """Write rows as JSON Lines, UTF-8. Raises ValueError where the folder isn't there."""
+    """Write rows as JSON Lines, UTF-8. Raises ValueError where the folder isn't there, or nothing may be written."""
     if not path.parent.is_dir():
         raise ValueError(f"--out {path}: there is no folder {path.parent}: make it first, or name another file")
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    try:
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"--out {path} can't be written ({error.strerror}): name another file") from error
 
 
 _NONE = {("preference", "stepwise"), ("preference", "unpaired")}

@@ -98,8 +98,8 @@ def shaped(row: Row, form: str) -> OwnRow | Broken:
     default = context or (question if form != "label" else "") or "\n".join(sorted(texts))
     return OwnRow(
         where=where,
-        id="" if fields.get("id") is None else str(fields["id"]),
-        cluster=plain(default) if cluster is None else str(cluster),
+        id="" if fields.get("id") is None else _name(fields["id"]),
+        cluster=plain(default) if cluster is None else _name(cluster),
         split=fields.get("split") or "",
         kind=fields.get("kind") or "",
         difficulty=None if fields.get("difficulty") is None else float(fields["difficulty"]),
@@ -108,6 +108,11 @@ def shaped(row: Row, form: str) -> OwnRow | Broken:
         texts=texts,
         answer=answer,
     )
+
+
+def _name(value: int | float | str) -> str:
+    """An id or a cluster as a word: tables write whole numbers as 1.0 where another row has none."""
+    return value if isinstance(value, str) else str(int(value))
 
 
 Shape = tuple[str, str, tuple[str, ...], int | str | tuple[bool, ...]]
@@ -129,7 +134,7 @@ def _place(answer: int | float | str, options: tuple[str, ...]) -> int | str:
     if not isinstance(answer, str):
         if 0 <= answer < len(options):
             return int(answer)
-        return f"answer is {answer:.0f}, and the options are numbered 0 to {len(options) - 1}: give one of them"
+        return f"answer is {shown(int(answer))}, and the options are numbered 0 to {len(options) - 1}: give one of them"
     if answer in options:
         return options.index(answer)
     if answer and answer in LETTERS and LETTERS.index(answer) < len(options):

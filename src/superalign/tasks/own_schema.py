@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
@@ -103,6 +104,8 @@ def _list(value: list[Any] | tuple[Any, ...], part: Schema) -> str | None:
 def _is(value: Any, kind: str) -> bool:
     if isinstance(value, bool):
         return kind == "boolean"
+    if kind == "number" and isinstance(value, int):
+        return abs(value) <= sys.float_info.max
     if isinstance(value, float):
         return math.isfinite(value) and (kind == "number" or (kind == "integer" and value.is_integer()))
     return isinstance(value, TYPES[kind])

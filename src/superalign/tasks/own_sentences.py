@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 
-_ENDS = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s+[\"'“‘«(\[]*[^\W_a-z])|[。！？]+[」』”]*")
+_ENDS = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’»)\]]*(?=\s+[\"'“‘«(\[]*[^\W_a-z])|[。！？]+[」』”]*")
 _SHORT = re.compile(
     r"[^\W\d_]|.*\..*|mrs?|ms|dr|prof|st|[sj]r|vs|etc|figs?|eqs?|sec|ch|vol|eds?|al|cf|approx|dept|est|inc|ltd|co|corp|"
     r"gen|col|lt|capt|sgt|rev|hon|gov|sen|rep|jan|feb|mar|apr|ju[nl]|aug|sept?|oct|nov|dec",
     re.IGNORECASE,
 )
 """A letter, letters with points between them, or a short form."""
+LONGEST = 200
+"""Characters of a short form at most: a passage without an end would be looked through at each of its points."""
 _LAST = re.compile(r"([^\W\d_]+(?:\.[^\W\d_]+)*)\.$")
 
 
@@ -38,5 +40,5 @@ def sentences(text: str) -> tuple[str, ...]:
 
 
 def _is_short(told: str) -> bool:
-    last = _LAST.search(told)
+    last = _LAST.search(told[-LONGEST:])
     return last is not None and _SHORT.fullmatch(last[1]) is not None

@@ -1,7 +1,7 @@
 """Splits of your own data: by its `split` fields, or frozen by the hash of each row's cluster; and what breaks them.
 
     split_of("a passage")                 # the same on every machine, for ever, whatever else the file holds
-    apart(rows)                           # rows that repeat one another, or stand on both sides of a split
+    apart(rows, "choice")                 # rows that repeat one another, or stand on both sides of a split
 
 Of a hundred clusters some 50 go to train, 10 to dev, 20 to validation, 20 to test: there is no seed, and rows that are
 added later move no other. Clusters are compared by their exact words; those made from a question or passage, but for
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from superalign.evidence.fingerprints import SHARE, grams, words
 from superalign.tasks.item import SPLITS
-from superalign.tasks.own_forms import OwnRow
+from superalign.tasks.own_forms import OwnRow, plain
 from superalign.tasks.own_reading import Broken
 
 BOUNDS = (50, 60, 80, 100)
@@ -40,16 +40,18 @@ def splits(rows: Sequence[OwnRow]) -> tuple[str, ...]:
     return tuple(row.split or split_of(row.cluster) for row in rows)
 
 
-def apart(rows: Sequence[OwnRow]) -> tuple[Broken, ...]:
+def apart(rows: Sequence[OwnRow], form: str) -> tuple[Broken, ...]:
     """Every row by which a file can't be split honestly, one complaint a row, in their order.
 
     A row that names its split where another doesn't; that repeats an id, or what another row asks; or whose cluster,
-    or question, stands in another split as well: what is measured there would have been learned here.
+    or question, stands in another split as well: what is measured there would have been learned here. A prompt that
+    stands before every text with a label is no question, but what they are all asked about.
     """
-    return tuple(_complaints(rows))
+    one_prompt = form == "label" and len({plain(row.question) for row in rows}) == 1
+    return tuple(_complaints(rows, one_prompt))
 
 
-def _complaints(rows: Sequence[OwnRow]) -> Iterator[Broken]:
+def _complaints(rows: Sequence[OwnRow], one_prompt: bool) -> Iterator[Broken]:
     named = next((row for row in rows if row.split), None)
     ids: dict[str, OwnRow] = {}
     content: dict[tuple[object, ...], OwnRow] = {}
@@ -68,30 +70,31 @@ def _complaints(rows: Sequence[OwnRow]) -> Iterator[Broken]:
             yield Broken(
                 row.where, f"its cluster stands in {home} ({head.where}) and here in {split}: give it one split"
             )
-        elif there != split:
+        elif there != split and not one_prompt:
             yield Broken(
                 row.where,
                 f"its question stands in {there} ({first.where}) and here in {split}: give both one cluster, or split",
             )
 
 
-def near(rows: Sequence[OwnRow]) -> int:
-    """Rows of dev, validation and test of whose 13-grams half or more stand in one split above them (2005.14165, C).
+def near(texts: Sequence[str], where: Sequence[str]) -> int:
+    """Texts of dev, validation and test of whose 13-grams half or more stand in one split above them (2005.14165, C);
+    `where`: the split of each.
 
-    Grams of a template, which very many rows share, are left out. Word for word they are `apart`'s.
+    Grams of a template, which very many texts share, are left out. Word for word they are `apart`'s.
     """
-    told = grams([words(" ".join((row.context, row.question, *row.texts))) for row in rows])
+    told = grams(list(map(words, texts)))
     counts: dict[int, int] = {}
     for each in told:
         for gram in each:
             counts[gram] = counts.get(gram, 0) + 1
-    template = {gram for gram, n in counts.items() if n > max(LEAST, COMMON * len(rows))}
+    template = {gram for gram, n in counts.items() if n > max(LEAST, COMMON * len(texts))}
     known: dict[str, set[int]] = {split: set() for split in SPLITS}
     mine = [each - template for each in told]
-    for split, each in zip(splits(rows), mine, strict=True):
+    for split, each in zip(where, mine, strict=True):
         known[split] |= each
     found = 0
-    for split, each in zip(splits(rows), mine, strict=True):
+    for split, each in zip(where, mine, strict=True):
         above = SPLITS[: SPLITS.index(split)]
         found += bool(each) and any(len(each & known[other]) >= SHARE * len(each) for other in above)
     return found

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from keyword import iskeyword
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from superalign.tasks.lexer import INDENTS, NAMED, SLOTS, lex, line_starts, slot
 from superalign.tasks.stdlib import index, source_files
 
 WINDOW, SPARE, STRIDE = 48, 2, 20
+_PLACES = np.arange(2, WINDOW - 2)
+"""Where a window may be altered."""
 KINDS = ("swapped", "lost-doubled", "variable", "operator")
 EASY, HARD = KINDS[:2], KINDS[2:]
 FLIPS = (
@@ -53,6 +56,9 @@ FLIPS = (
     ("|", "&"),
 )
 """Tokens that take each other's place; both directions are drawn equally often."""
+_FLIPS = {token: [pair for pair in FLIPS if token in pair] for token in sum(FLIPS, ())}
+_SLOTS = frozenset(SLOTS)
+_IDENTIFIERS = _SLOTS | {*NAMED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,113 +82,109 @@ class Slip:
     """How many tokens of the sound window `raw` replaces."""
 
 
+class _Window(NamedTuple):
+    """`WINDOW` tokens, and `SPARE` ones after them, from `start` on."""
+
+    path: str
+    start: int
+    tokens: tuple[str, ...]
+    real: Sequence[str]
+    """The same as they stand in the source, names and all."""
+
+
+class _Edit(NamedTuple):
+    """An alteration that may be drawn: of very many few are, and only those become slips."""
+
+    window: _Window
+    kind: str
+    place: int
+    key: tuple[str, str]
+    new: tuple[str, ...]
+    raw: tuple[str, ...]
+    width: int
+
+    def altered(self) -> tuple[str, ...]:
+        tokens = self.window.tokens
+        return (*tokens[: self.place], *self.new, *tokens[self.place + self.width :])[:WINDOW]
+
+
 @lru_cache(maxsize=1)
 def vocabulary() -> frozenset[str]:
     """Words that stay as they are; all others become slots."""
     return frozenset(index()["vocabulary"]) | {"<S>", "<N>", *INDENTS}
 
 
-def _name(token: str) -> str:
-    return "ID" if token in SLOTS or token in NAMED else token
-
-
-def _edits(
-    window: tuple[str, ...], real: Sequence[str], rng: np.random.Generator
-) -> Iterator[tuple[str, int, tuple[str, str], tuple[str, ...], tuple[str, ...], int]]:
-    """A few edits of each kind at random places of a window: kind, place, key, new tokens, new words, width.
+def _edits(window: _Window, rng: np.random.Generator) -> Iterator[_Edit]:
+    """A few edits of each kind at random places of a window.
 
     A wrong variable stands in the window already. An identifier that is replaced stands there still; of two of them
     the key holds how often they occur, since the one that loses an occurrence would be a tell otherwise.
     """
-    at = [int(i) for i in rng.permutation(np.arange(2, WINDOW - 2))]
-    flips = {a: [pair for pair in FLIPS if a in pair] for a in window}
-    counts = Counter(token for token in window[:WINDOW] if token.isidentifier() and not iskeyword(token))
+    tokens, real = window.tokens, window.real
+    names = ["ID" if token in _IDENTIFIERS else token for token in tokens]
+    counts = Counter(token for token in tokens[:WINDOW] if token.isidentifier() and not iskeyword(token))
     used = sorted(counts)
     swaps = doubles = losses = variables = operators = 0
-    for i in at:
-        here, following = window[i], window[i + 1]
-        if swaps < 6 and _name(here) != _name(following):
+    for i in rng.permutation(_PLACES).tolist():
+        here, name, following = tokens[i], names[i], names[i + 1]
+        if swaps < 6 and name != following:
             swaps += 1
-            yield (
-                "swapped",
-                i,
-                (f"{_name(here)} {_name(following)}", f"{_name(following)} {_name(here)}"),
-                (following, here),
-                (real[i + 1], real[i]),
-                2,
-            )
+            key = (f"{name} {following}", f"{following} {name}")
+            yield _Edit(window, "swapped", i, key, (tokens[i + 1], here), (real[i + 1], real[i]), 2)
         if losses < 1:
             losses += 1
-            yield "lost-doubled", i, (f"{_name(here)} {_name(here)}", _name(here)), (), (), 1
+            yield _Edit(window, "lost-doubled", i, (f"{name} {name}", name), (), (), 1)
         elif doubles < 1:
             doubles += 1
-            yield (
-                "lost-doubled",
-                i,
-                (_name(here), f"{_name(here)} {_name(here)}"),
-                (here, here),
-                (real[i], real[i]),
-                1,
-            )
-        if variables < 4 and len(used) > 1 and counts[here] > (here in SLOTS):
+            yield _Edit(window, "lost-doubled", i, (name, f"{name} {name}"), (here, here), (real[i], real[i]), 1)
+        if variables < 4 and len(used) > 1 and counts[here] > (here in _SLOTS):
             variables += 1
-            other = str(rng.choice([token for token in used if token != here]))
-            key = (_name(here), _name(other))
+            others = [token for token in used if token != here]
+            other = others[int(rng.integers(len(others)))]
+            at = tokens.index(other)
+            key = (name, names[at])
             if key == ("ID", "ID"):
                 key = (f"ID {counts[here]}:{counts[other]}", f"ID {counts[other] + 1}:{counts[here] - 1}")
-            yield "variable", i, key, (other,), (real[window.index(other)],), 1
-        if operators < 3 and flips.get(here):
+            yield _Edit(window, "variable", i, key, (other,), (real[at],), 1)
+        if operators < 3 and here in _FLIPS:
             operators += 1
-            a, b = flips[here][int(rng.integers(len(flips[here])))]
+            a, b = _FLIPS[here][int(rng.integers(len(_FLIPS[here])))]
             other = b if here == a else a
-            yield "operator", i, (here, other), (other,), (other,), 1
+            yield _Edit(window, "operator", i, (here, other), (other,), (other,), 1)
 
 
-def _windows(split: str) -> Iterator[tuple[str, int, list[str]]]:
+def _windows(split: str, rng: np.random.Generator) -> Iterator[_Window]:
     for path, source in source_files(split).items():
         lexed = lex(source)
         last = -STRIDE
         for start in line_starts(lexed):
-            if start - last >= STRIDE and start + WINDOW + SPARE <= len(lexed.tokens):
-                last = start
-                real = [source[a:b] for a, b in lexed.spans[start : start + WINDOW + SPARE]]
-                real = [t if t in INDENTS else r for t, r in zip(lexed.tokens[start:], real, strict=False)]
-                yield path, start, [*lexed.tokens[start : start + WINDOW + SPARE], "\0", *real]
+            end = start + WINDOW + SPARE
+            if start - last >= STRIDE and end <= len(lexed.tokens):
+                last, tokens = start, lexed.tokens[start:end]
+                real = [
+                    token if token in INDENTS else source[a:b]
+                    for token, (a, b) in zip(tokens, lexed.spans[start:end], strict=True)
+                ]
+                yield _Window(path, start, slotted(tokens, vocabulary(), rng), real)
 
 
-def _candidates(split: str, rng: np.random.Generator) -> dict[str, dict[tuple[str, str], list[Slip]]]:
-    found: dict[str, dict[tuple[str, str], list[Slip]]] = {kind: defaultdict(list) for kind in KINDS}
-    for path, start, both in _windows(split):
-        bar = both.index("\0")
-        tokens, real = slotted(both[:bar], vocabulary(), rng), both[bar + 1 :]
-        for kind, place, key, new, raw, width in _edits(tokens, real, rng):
-            altered = (*tokens[:place], *new, *tokens[place + width :])[:WINDOW]
-            sound = tokens[:WINDOW]
-            if altered != sound:
-                found[kind][key].append(
-                    Slip(
-                        path=path,
-                        start=start,
-                        kind=kind,
-                        place=place,
-                        key=key,
-                        sound=sound,
-                        altered=altered,
-                        raw=raw,
-                        width=width,
-                    )
-                )
+def _candidates(split: str, rng: np.random.Generator) -> dict[str, dict[tuple[str, str], list[_Edit]]]:
+    found: dict[str, dict[tuple[str, str], list[_Edit]]] = {kind: defaultdict(list) for kind in KINDS}
+    for window in _windows(split, rng):
+        for edit in _edits(window, rng):  # of a run of equal tokens one may be lost unseen, or doubled
+            if edit.kind != "lost-doubled" or edit.altered() != window.tokens[:WINDOW]:
+                found[edit.kind][edit.key].append(edit)
     return found
 
 
-def _balanced(found: dict[tuple[str, str], list[Slip]], rng: np.random.Generator) -> list[list[Slip]]:
-    """Couples of slips that read a → b and b → a; an edit that reads the same both ways stands alone."""
-    couples: list[list[Slip]] = []
+def _balanced(found: dict[tuple[str, str], list[_Edit]], rng: np.random.Generator) -> list[list[_Edit]]:
+    """Couples of edits that read a → b and b → a; an edit that reads the same both ways stands alone."""
+    couples: list[list[_Edit]] = []
     for key in sorted(found):
         mirror = (key[1], key[0])
         mine = [found[key][i] for i in rng.permutation(len(found[key]))]
         if key == mirror:
-            couples += [[slip] for slip in mine]
+            couples += [[edit] for edit in mine]
         elif key < mirror and mirror in found:
             other = [found[mirror][i] for i in rng.permutation(len(found[mirror]))]
             couples += [list(pair) for pair in zip(mine, other, strict=False)]
@@ -204,12 +206,12 @@ def _drawn(split: str, seed: int) -> tuple[Slip, ...]:
     found = _candidates(split, rng)
     queues = {kind: _balanced(found[kind], rng) for kind in KINDS}
     taken: set[tuple[str, int]] = set()
-    drawn: dict[str, list[list[Slip]]] = {kind: [] for kind in KINDS}
+    drawn: dict[str, list[list[_Edit]]] = {kind: [] for kind in KINDS}
     count = dict.fromkeys(KINDS, 0)
     while any(queues.values()):
         kind = min((k for k in KINDS if queues[k]), key=lambda k: count[k])
         couple = queues[kind].pop()
-        spots = {(slip.path, slip.start) for slip in couple}
+        spots = {(edit.window.path, edit.window.start) for edit in couple}
         if len(spots) == len(couple) and not spots & taken:
             taken |= spots
             drawn[kind].append(couple)
@@ -222,8 +224,22 @@ def _drawn(split: str, seed: int) -> tuple[Slip, ...]:
             if size < level * 1.5:
                 kept.append(couple)
                 size += len(couple)
-    alone = [slip for couple in kept for slip in couple]
-    return tuple(alone[i] for i in rng.permutation(len(alone)))
+    alone = [edit for couple in kept for edit in couple]
+    return tuple(_slip(alone[i]) for i in rng.permutation(len(alone)))
+
+
+def _slip(edit: _Edit) -> Slip:
+    return Slip(
+        path=edit.window.path,
+        start=edit.window.start,
+        kind=edit.kind,
+        place=edit.place,
+        key=edit.key,
+        sound=edit.window.tokens[:WINDOW],
+        altered=edit.altered(),
+        raw=edit.raw,
+        width=edit.width,
+    )
 
 
 def item_id(*parts: object) -> str:

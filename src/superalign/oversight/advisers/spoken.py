@@ -47,6 +47,8 @@ class SpokenAdviser:
     """Of an answer, at most."""
     temperature: float = 0.7
     """0: every draft of one position is the same."""
+    moving: ChatPrompt | None = None
+    """The prompt by which it moves a judge, rather than to win; None: the one that ships."""
     heard: dict[str, str] = field(init=False, default_factory=dict, repr=False, compare=False)
     counted: dict[str, int] = field(init=False, default_factory=dict, repr=False, compare=False)
     remembered: dict[str, Reply] = field(init=False, default_factory=dict, repr=False, compare=False)
@@ -82,7 +84,7 @@ class SpokenAdviser:
         """Itself: it works against whichever judge there is, and asks it nothing. Where the goal is to move the judge,
         with the prompt for that.
         """
-        return replace(self, prompt=load_chat_prompt("adversary")) if goal == "move" else self
+        return replace(self, prompt=self.moving or load_chat_prompt("adversary")) if goal == "move" else self
 
     def asks_of(self, what: str, about: Any) -> tuple[Ask, ...]:
         """One request for a message; two, one for either order of the options, for its own belief."""

@@ -74,6 +74,7 @@ def critique_best_of(*, drafts: int = 4, checks: int = 1, choose: Literal["judge
         seats=("critic",),
         referee=True,
         train=lambda lesson: {**lesson.players, "critic": drafting(lesson.players["critic"])},
+        wraps=True,
         source="McAleese et al. 2024, 2407.00215",
     )
 

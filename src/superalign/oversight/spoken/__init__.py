@@ -6,7 +6,7 @@ players = seats_in_words(PROTOCOLS["debate"], speaker) | {"judge": SpokenJudge(s
 tallied(play(PROTOCOLS["debate"], cases, players))
 """
 
-from superalign.oversight.spoken.asynchronous import play_async
+from superalign.oversight.spoken.asynchronous import play_async, side_by_side
 from superalign.oversight.spoken.players import SpokenPlayer, noted
 from superalign.oversight.spoken.seats import PROMPTS, seats_in_words
 from superalign.oversight.spoken.tallies import heard_by, replies_by, tallied
@@ -19,5 +19,6 @@ __all__ = [
     "play_async",
     "replies_by",
     "seats_in_words",
+    "side_by_side",
     "tallied",
 ]

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
 from superalign.models.speaker import Ask, Reply
 from superalign.oversight.play import asked_of, filed, playable
@@ -20,6 +20,7 @@ from superalign.oversight.spoken.players import is_spoken, noted
 from superalign.oversight.table import Protocol, Request, Table, plain
 from superalign.oversight.types import Case, Cost, Episode, Message, Players
 
+T = TypeVar("T")
 Asking = Callable[[str, tuple[Ask, ...]], Awaitable[Sequence[Reply]]]
 """Seat and asks → one reply an ask."""
 
@@ -56,10 +57,22 @@ async def play_async(
         sent = tuple(answer for _, answer in pairs)
 
 
+async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All of it at once, results in order. Where one raises, the others are ended: nobody goes on to be paid for."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
 async def _answers(requests: Sequence[Request], players: Players, ask: Asking, patience: float) -> list[Any]:
     """Answers in the order of the requests; others than players in words are asked in one batch each, as in `play`."""
     spoken = [k for k, r in enumerate(requests) if is_spoken(players[r.seat]) and r.what != "holds"]
-    found = dict(zip(spoken, await asyncio.gather(*(_one(requests[k], players, ask) for k in spoken)), strict=True))
+    found = dict(zip(spoken, await side_by_side(_one(requests[k], players, ask) for k in spoken), strict=True))
     batches: dict[tuple[int, str], list[int]] = {}
     for k, request in enumerate(requests):
         if k not in found:
