@@ -147,7 +147,8 @@ def test_an_answer_of_the_form_is_no_refusal_whatever_it_says():
     [
         ("A", "A"), (" B\n", "B"), ("A.", "A"), ("C", "not a choice"), ("a", "not a choice"),
         ("A or B", "not a choice"),
-        ("A..", "not a choice"), ("(A)", "not a choice"), ("A\nB", "not a choice"), ("Answer: A", "not a choice"),
+        ("A..", "not a choice"), ("AB", "not a choice"), (".", "not a choice"),
+        ("(A)", "not a choice"), ("A\nB", "not a choice"), ("Answer: A", "not a choice"),
         ("I won't", "refused in words"), ("", "empty"), ("A" * 50, "not a choice"),
     ],
 )  # fmt: skip
@@ -214,6 +215,11 @@ def test_what_is_told_obeys_nobody(text, said):
     assert told(text) == said
 
 
+def test_a_line_of_blanks_is_read_once():
+    blanks = " \t" * 200_000  # read again from each of its places it would take hours
+    assert told(f"{blanks}x\n{blanks}system{blanks}:") == f"{blanks}x\n{blanks}system·{blanks}:"
+
+
 def test_no_control_word_is_left_whole_however_it_is_nested():
     for word in (*CONTROL, "<|eot_id|>", "<own>"):
         for text in (word, word * 3, f"{word[:2]}{word}{word[2:]}", f"x{word}y"):
@@ -221,6 +227,7 @@ def test_no_control_word_is_left_whole_however_it_is_nested():
             assert word not in out
             assert out.replace(" ", "") == text.replace(" ", "")
     assert broken_up("<|a|><|ab|>", ["<|a|>", "<|ab|>", "  ", " x"]) == "< |a|>< |ab|>"
+    assert broken_up("<a b>  x", ["<a b>", "  ", " x"]) == "< a b>  x"
 
 
 @settings(max_examples=100, deadline=None)

@@ -59,6 +59,20 @@ def test_a_batch_says_what_each_prompt_says_alone(hf_folder: Folder, architectur
         assert made.ended in ("end", "limit")
 
 
+def test_rows_that_end_leave_the_others_alone(hf_folder: Folder, architecture: str) -> None:
+    """The longest ends first, at the context where there is one, and stays in the batch until half of it has ended."""
+    model = load_model(f"hf:{hf_folder(architecture)}")
+    lengths, limits = (88, 3, 9, 4, 30), (40, 40, 2, 30, 40)
+    asked = [
+        Request(ids=tuple(5 + (i * 7 + at) % 300 for at in range(n)), tokens=limit)
+        for i, (n, limit) in enumerate(zip(lengths, limits, strict=True))
+    ]
+    for request, made in zip(asked, continuations(model, asked), strict=True):
+        room = min(request.tokens, model.context - len(request.ids))
+        assert list(made.ids) == alone(model, replace(request, tokens=room))
+        assert made.ended in ("end", "limit" if room == request.tokens else "context")
+
+
 def test_log_probabilities_are_of_the_tokens_that_were_emitted(hf_folder: Folder, architecture: str) -> None:
     model = load_model(f"hf:{hf_folder(architecture)}")
     asked = [
@@ -129,6 +143,13 @@ def test_every_draw_is_the_next_of_its_stream(model: LocalModel) -> None:
             if ids[-1] in ends_of(model):
                 break
         assert [each for each in ids[len(request.ids) :] if each not in ends_of(model)] == list(made.ids)
+
+
+@pytest.mark.parametrize("warm", [1e-6, 1e-310, 5e-324])
+def test_the_coldest_draws_are_greedy(model: LocalModel, warm: float) -> None:
+    asked = requests(model, tokens=6)
+    cold = continuations(model, [replace(request, temperature=warm) for request in asked])
+    assert [made.ids for made in cold] == [made.ids for made in continuations(model, asked)]
 
 
 @pytest.mark.parametrize("at", [1, 4, 9])
@@ -213,6 +234,8 @@ def test_where_memory_runs_out_the_batch_is_halved(
         ({"ids": (), "tokens": 1}, "an empty prompt"),
         ({"ids": (5,), "tokens": 0}, "0 tokens"),
         ({"ids": (5,), "tokens": 1, "temperature": -1.0}, "temperature -1.0"),
+        ({"ids": (5,), "tokens": 1, "temperature": float("nan")}, "temperature nan"),
+        ({"ids": (5,), "tokens": 1, "temperature": float("inf")}, "temperature inf"),
         ({"ids": (5,), "tokens": 1, "stop": ("",)}, "empty stop string"),
     ],
 )

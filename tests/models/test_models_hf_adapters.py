@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from superalign.models import LocalModel, ModelError, QuarantineError, load_model
+from superalign.models import LocalModel, ModelError, QuarantineError, load_folder, load_model
 from superalign.models.adapters import adapted, adapter_digest, load_adapted, sign_adapter
 
 Folder = Callable[..., Path]
@@ -111,6 +111,50 @@ def test_an_unmerged_adapter_is_in_the_digest(
         assert [key for key in child.network.state_dict() if "lora_A" in key]
         digests |= {base.digest, child.digest}
     assert len(digests) == 3
+
+
+def test_how_an_unmerged_adapter_is_scaled_is_in_the_digest(
+    hf_folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The factors are the same; how strongly they count stands in no tensor."""
+    children = []
+    for alpha in (6, 60):
+        fitted(load_model(f"hf:{hf_folder('llama')}"), tmp_path / "lora", lora_alpha=alpha)
+        base = load_model(f"hf:{hf_folder('llama')}")
+        monkeypatch.setattr(base.network, "is_quantized", True, raising=False)
+        children.append(adapted(base, tmp_path / "lora").model)
+    assert not np.allclose(*(child.logprobs(TEXTS)[1] for child in children))
+    assert children[0].digest != children[1].digest
+    assert children[0].digest == children[0].sealed().digest
+
+
+def test_an_adapter_alone_is_no_model(hf_folder: Folder, tmp_path: Path) -> None:
+    """transformers would load the base that its configuration names, and say nothing."""
+    base = load_model(f"hf:{hf_folder('llama')}")
+    base.tokenizer.save_pretrained(tmp_path / "lora")
+    fitted(base, tmp_path / "lora")
+    with pytest.raises(
+        ModelError, match=rf"an adapter is no model by itself: write hf:BASE\?adapter={tmp_path / 'lora'}"
+    ):
+        load_model(f"hf:{tmp_path / 'lora'}")
+    with pytest.raises(ModelError, match="an adapter is no model by itself"):
+        load_folder(tmp_path / "lora")
+
+
+def test_a_signature_is_of_the_adapter_that_it_was_made_for(hf_folder: Folder, tmp_path: Path) -> None:
+    """Else what it says of base and quarantine would go on to whatever is saved over it."""
+    base = load_model(f"hf:{hf_folder('llama')}")
+    fitted(load_model(f"hf:{hf_folder('llama')}"), tmp_path / "lora")
+    sign_adapter(tmp_path / "lora", base)
+    fitted(load_model(f"hf:{hf_folder('llama')}"), tmp_path / "lora", seed=1)
+    address = f"hf:{hf_folder('llama')}?adapter={tmp_path / 'lora'}"
+    with pytest.raises(ModelError, match="it was changed since: fetch it again, or sign it anew"):
+        load_model(address)
+    sign_adapter(tmp_path / "lora", base)
+    assert load_model(address).digest != base.digest
+    (tmp_path / "lora" / "superalign.json").write_text("{")
+    with pytest.raises(ModelError, match=r"superalign\.json cannot be read"):
+        load_model(address)
 
 
 def test_a_wrong_base_is_named(hf_folder: Folder, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub(BaseHTTPRequestHandler):
-    """`/tiny/model` is a folder on disk, `/tiny/gated` is gated; nothing else exists."""
+    """`/tiny/model` is a folder on disk, `/tiny/organism` the same in quarantine, `/tiny/gated` is gated; no others."""
 
     folder: Path
     seen: list[str]
@@ -42,6 +42,9 @@ class Hub(BaseHTTPRequestHandler):
         parts = self.path.partition("?")[0].strip("/").split("/")
         if parts[:2] == ["tiny", "gated"]:
             return self.fail(403, "GatedRepo")
+        if parts[:2] == ["tiny", "organism"] and parts[4:] == ["superalign.json"]:
+            return self.send(b'{"organism": true}', body=body)
+        parts = ["model" if part == "organism" else part for part in parts]
         if parts[:3] == ["tiny", "model", "resolve"] and len(parts) > 4:
             if parts[3] not in ("main", COMMIT):
                 return self.fail(404, "RevisionNotFound")
@@ -87,7 +90,7 @@ def test_names_are_loaded_and_failures_told_apart(
     hub: tuple[str, list[str]], hf_folder: Folder, tmp_path: Path
 ) -> None:
     """In a process of its own, with a key in the environment that appears in no line."""
-    asked = ["model", "model?revision=" + COMMIT, "model?revision=other", "gated", "missing"]
+    asked = ["model", "model?revision=" + COMMIT, "model?revision=other", "gated", "missing", "organism"]
     code = (
         "import sys, traceback\n"
         "from superalign.models import ModelError, load_model\n"
@@ -109,6 +112,7 @@ def test_names_are_loaded_and_failures_told_apart(
     assert "has no such revision" in lines[2]
     assert "hf:tiny/gated: a gated repository: ask for access at its page, then `huggingface-cli login`" in lines[3]
     assert "the hub has no such repository, or it is private: check the name 'tiny/missing'" in lines[4]
+    assert "refused hf:tiny/organism: an organism or its twin, in quarantine" in lines[5]
     assert f"Bearer {KEY}" in hub[1]
     assert KEY not in done.stdout + done.stderr
 

@@ -209,7 +209,7 @@ def test_texts_of_no_token_are_nothing(hf_folder: Folder) -> None:
     assert model.hidden(["", "Who?"])[0].shape == (0, 32)
 
 
-@pytest.mark.parametrize("error", ["cuda", "cpu", "mps"])
+@pytest.mark.parametrize("error", ["cuda", "cublas", "cpu", "mps"])
 @pytest.mark.parametrize("most", [1, 3])
 def test_batches_are_halved_where_memory_runs_out(
     hf_folder: Folder, monkeypatch: pytest.MonkeyPatch, error: str, most: int
@@ -220,6 +220,7 @@ def test_batches_are_halved_where_memory_runs_out(
     real, tried = model.network.forward, []
     said = {
         "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        "cublas": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         "cpu": RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: 12"),
         "mps": RuntimeError("MPS backend out of memory (MPS allocated: 6.77 GiB)"),
     }[error]
@@ -322,6 +323,37 @@ def test_packed_weights_have_a_digest() -> None:
 def test_a_broken_configuration_is_a_clear_error(hf_folder: Folder, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(hf_folder("llama"), tmp_path / "m"))
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"model_type": "unheard-of"}))
-    with pytest.raises(ModelError, match="cannot load a causal language model"):
+    wrong: list[Any] = [
+        {"model_type": "unheard-of"},
+        {"hidden_size": "32"},
+        {"num_attention_heads": 5},
+        {"hidden_act": "?"},
+    ]
+    for told in (*(json.dumps(config | change) for change in wrong), "[]", "{"):
+        (folder / "config.json").write_text(told)
+        with pytest.raises(ModelError, match="cannot load a causal language model"):
+            load_model(f"hf:{folder}")
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 64}))
+    with pytest.raises(
+        ModelError, match=r"_proj\.weight is \(\d+, \d+\) in the files and \(\d+, \d+\) by config\.json"
+    ):
         load_model(f"hf:{folder}")
+
+
+@pytest.mark.parametrize("told", ["{", "[]", "\xff"])
+def test_a_broken_manifest_is_no_way_out_of_quarantine(hf_folder: Folder, tmp_path: Path, told: str) -> None:
+    folder = Path(shutil.copytree(hf_folder("llama"), tmp_path / "m"))
+    (folder / "superalign.json").write_bytes(told.encode("latin-1"))
+    with pytest.raises(ModelError, match=r"superalign\.json (cannot be read|is no JSON object)"):
+        load_model(f"hf:{folder}")
+
+
+def test_weights_that_do_not_fit_in_memory_say_so(hf_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoModelForCausalLM
+
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", fail)
+    with pytest.raises(ModelError, match=r"tiny-llama: does not fit in memory: use a smaller dtype"):
+        load_model(f"hf:{hf_folder('llama')}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from superalign.models import LocalModel, ModelError, load_model
+from superalign.models import LocalModel, ModelError, QuarantineError, load_model
 from superalign.models.chatting import speaker_of
 from superalign.models.generation import Request, continuations
 from superalign.models.speaker import Ask, Turn
+from superalign.models.speakers import speaker_at
 from superalign.models.vllm import files_digest, vllm_speaker
 
 Folder = Callable[..., Path]
@@ -66,7 +68,7 @@ class LLM:
 
     def __init__(self, model: str, *, trust_remote_code: bool, load_format: str, **options: Any) -> None:
         assert not trust_remote_code
-        self.model: LocalModel = load_model(f"hf:{model}")
+        self.model: LocalModel = load_model(f"hf:{model}", allow_organism=True)  # vLLM knows no quarantine
         self.made.append({"load_format": load_format} | options)
         self.llm_engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=self.model.context))
 
@@ -168,6 +170,30 @@ def test_identity_follows_the_files(hf_folder: Folder, imitation: type[LLM]) -> 
     assert imitation.made[0] == {"load_format": "safetensors"}
     with pytest.raises(ModelError, match="not to 8bit"):
         vllm_speaker(f"vllm:{one}?quantise=8bit")
+
+
+def test_organisms_stay_in_quarantine(hf_folder: Folder, imitation: type[LLM], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(hf_folder("llama"), tmp_path / "m"))
+    (folder / "superalign.json").write_text('{"organism": true}')
+    with pytest.raises(QuarantineError, match="an organism or its twin"):
+        speaker_at(f"vllm:{folder}")
+    assert not imitation.made
+    assert speaker_at(f"vllm:{folder}", allow_organism=True).identity.startswith("m@")
+
+
+def test_what_vllm_gives_up_is_no_answer(
+    hf_folder: Folder, imitation: type[LLM], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = LLM._one
+
+    def aborted(self: LLM, ids: list[int], told: SamplingParams) -> RequestOutput:
+        made = real(self, ids, told)
+        made.outputs[0].finish_reason = "abort"
+        return made
+
+    monkeypatch.setattr(LLM, "_one", aborted)
+    (reply,) = vllm_speaker(f"vllm:{hf_folder('llama')}").ask([Ask(messages=(USER,), tokens=6)])
+    assert (reply.kind, reply.why, reply.text) == ("none", "abort", "")
 
 
 def test_without_vllm_there_is_a_hint(hf_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

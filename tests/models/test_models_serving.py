@@ -14,9 +14,9 @@ from threading import Thread
 
 import pytest
 
-from superalign.models.errors import ModelError
+from superalign.models.errors import ModelError, Unaskable
 from superalign.models.remote import Terms
-from superalign.models.serving import MOST, BadRequest, Batches, ask_of
+from superalign.models.serving import MOST, BadRequest, Batches, ask_of, main
 from superalign.models.speaker import Ask, Reply, Turn
 from superalign.models.speakers import speaker_at
 
@@ -53,6 +53,7 @@ def sent(server: object, method: str, path: str, body: bytes = b"", **headers: s
         ({"top_logprobs": 3}, {"alternatives": 0}),
         ({"response_format": {"type": "json_object"}}, {"schema": ""}),
         ({"response_format": FITS}, {"schema": '{"b": 1, "a": 2}'}),
+        ({"response_format": {"type": "json_schema", "json_schema": [1]}}, {"schema": ""}),
         ({"n": 1, "stream": False, "user": "me", "top_p": 1}, {}),
     ],
 )  # fmt: skip
@@ -84,6 +85,10 @@ def test_a_request_is_read(more: dict[str, object], expected: dict[str, object])
         (HELLO | {"stop": [""]}, "stop"),
         (HELLO | {"stop": {"a": 1}}, "stop"),
         (HELLO | {"logprobs": True, "top_logprobs": 99}, "top_logprobs"),
+        (HELLO | {"response_format": {"type": "json_schema", "json_schema": {"schema": 5}}}, "response_format"),
+        (HELLO | {"stop": "\ud800"}, "half a character"),
+        ({"messages": [{"role": "user", "content": "a\ud83d"}]}, "half a character"),
+        (HELLO | {"response_format": {"type": "json_schema", "json_schema": {"schema": {"\udc00": 1}}}}, "half a char"),
     ],
 )
 def test_a_wrong_request_is_told_what_is_wrong(told: object, names: str) -> None:
@@ -125,6 +130,9 @@ def test_the_protocol_over_the_wire() -> None:
             ("GET", "/etc/passwd", b"", {}, 404),
             ("POST", path, b"", {"Content-Length": str(MOST + 1)}, 413),
             ("POST", path, b"", {"Content-Length": "-5"}, 411),
+            ("POST", path, b"", {"Content-Length": "²"}, 411),
+            ("POST", path, b"", {"Content-Length": "9" * 5_000}, 413),
+            ("POST", path, b'{"messages": [{"role": "user", "content": "\\ud800"}]}', {}, 400),
         ]:
             status, told_back = sent(server, method, where, body, **headers)
             assert (status, "message" in told_back["error"]) == (expected, True)  # type: ignore[operator]
@@ -145,6 +153,7 @@ def test_a_key_is_asked_for(given: str | None) -> None:
         (Reply(kind="refused", text="I won't"), 200, '"refusal": "I won\'t"'),
         (Reply(kind="cut", text="ab"), 200, '"finish_reason": "length"'),
         (Reply(kind="none", why="context"), 400, "context_length_exceeded"),
+        (Reply(kind="none", why="template"), 400, "chat template refuses"),
         (Reply(kind="none", why="timeout"), 503, "no answer: timeout"),
         (ModelError("out of memory: ask for less"), 500, "out of memory"),
     ],
@@ -181,18 +190,82 @@ def test_requests_that_wait_together_are_one_batch() -> None:
     assert [came[ask].text for ask in listed] == [faulty.said(ask).text for ask in listed]
 
 
+def together(batches: Batches, count: int) -> dict[str, str]:
+    """What becomes of requests 0, 1, … that come at once: their text, or the error."""
+    came = dict[str, str]()
+
+    def put(name: str) -> None:
+        try:
+            came[name] = batches.ask(Ask(messages=(Turn("user", name),), tokens=1)).text
+        except ModelError as error:
+            came[name] = str(error)
+
+    threads = [Thread(target=put, args=(str(i),)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return came
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(("error", "says"), [(ModelError("too long"), "too long"), (KeyError("x"), "the model failed")])
+def test_what_one_client_sends_fails_nobody_elses_request(error: Exception, says: str) -> None:
+    class Choosy(faulty.Echo):
+        def ask(self, asks: list[Ask]) -> list[Reply]:
+            if any(ask.messages[0].content == "3" for ask in asks):
+                raise error
+            return super().ask(asks)
+
+    came = together(Batches(Choosy(), window=20.0, most=6), 6)
+    assert came.pop("3").startswith(says)
+    assert came == {n: faulty.said(Ask(messages=(Turn("user", n),), tokens=1)).text for n in "01245"}
+
+
+def test_what_would_fail_every_request_is_not_tried_for_each() -> None:
+    tried = list[int]()
+
+    class Broke(faulty.Echo):
+        def ask(self, asks: list[Ask]) -> list[Reply]:
+            tried.append(len(asks))
+            raise Unaskable("no money left")
+
+    assert together(Batches(Broke(), window=20.0, most=4), 4) == dict.fromkeys("0123", "no money left")
+    assert tried == [4]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_speaker_that_loses_replies_does_not_end_the_server() -> None:
+    class Losing(faulty.Echo):
+        def ask(self, asks: list[Ask]) -> list[Reply]:
+            return super().ask(asks)[1:]
+
+    batches = Batches(Losing(), window=0.0)
+    for _ in range(2):
+        with pytest.raises(ModelError, match="the model failed"):
+            batches.ask(Ask(messages=(Turn("user", "hi"),), tokens=1))
+
+
+def test_an_address_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["hf:/nowhere/at/all"])
+    assert "no *.safetensors weights in this folder" in capsys.readouterr().err
+
+
 def test_a_shipped_model_is_served_by_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-m", "superalign.models.serving", "family:xs", "--port", "0", "--key-from", "SERVED"]
-    environment = {**os.environ, "SERVED": "a key", "OMP_NUM_THREADS": "1"}
-    monkeypatch.setenv("ASKING", "a key")
+    environment = {**os.environ, "SERVED": "a-key", "OMP_NUM_THREADS": "1"}
+    monkeypatch.setenv("ASKING", "a-key")
     listed = [Ask(messages=(Turn("user", f"def f{i}("),), tokens=6, alternatives=3) for i in range(5)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        speaker = speaker_at(address, terms=Terms(key_from="ASKING", retries=0))
-        served = speaker.ask(listed)
-        speaker.close()
-        process.terminate()
+        try:
+            address = process.stdout.readline().strip()
+            speaker = speaker_at(address, terms=Terms(key_from="ASKING", retries=0))
+            served = speaker.ask(listed)
+            speaker.close()
+        finally:
+            process.terminate()
     local = speaker_at("family:xs")
     assert address.endswith(f"#{local.identity}")
     for here, there in zip(local.ask(listed), served, strict=True):

@@ -4,11 +4,12 @@
     found.model.identity, found.base, found.adapter          # for the lineage: base → model, by this adapter
 
 The factors are merged into the weights in float64 and rounded once, so that what comes out is an ordinary network for
-every room; on a quantised base, whose weights cannot take them, they stay beside it. Either way the child's digest
-covers them. safetensors only: `adapter_model.bin` is a pickle, and is refused.
+every room; on a quantised base, whose weights cannot take them, they stay beside it, and so does the adapter's digest,
+which covers how they are scaled. Either way the child's digest covers all that changes its answers. safetensors only:
+`adapter_model.bin` is a pickle, and is refused.
 
 An adapter says the *name* of its base, which need not mean anything here. `sign_adapter` writes the base's digest
-beside it, which does; without that, a wrong base is known by shapes and modules only.
+beside it, which does, and the adapter's own; without that, a wrong base is known by shapes and modules only.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ import torch
 
 from superalign.models.addresses import parsed
 from superalign.models.errors import ModelError, QuarantineError
-from superalign.models.load import MANIFEST, finite, load_base
+from superalign.models.hub import ADAPTER
+from superalign.models.load import MANIFEST, finite, load_base, manifest_in
 from superalign.models.local import LocalModel
 
-CONFIG, WEIGHTS, PICKLED = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+WEIGHTS, PICKLED = "adapter_model.safetensors", "adapter_model.bin"
+BUFFER = "adapter_digest"
+"""Of a network on which an adapter stays unmerged: what its factors alone would not say is in the child's digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,19 +63,23 @@ def load_adapted(address: str, *, allow_organism: bool = False) -> Adapted:
 def adapted(base: LocalModel, folder: Path, *, name: str = "", allow_organism: bool = False) -> Adapted:
     """Put the adapter in `folder` on `base`, whose network becomes the child's: load the base again to have both.
 
-    Raises ModelError for a folder without a safetensors adapter, an adapter made for another base (both are named), or
-    weights that are not finite; QuarantineError for an organism's adapter; ImportError's words where peft is missing.
+    Raises ModelError for a folder without a safetensors adapter, an adapter made for another base (both are named) or
+    changed since it was signed, weights that are not finite, or where peft is missing; QuarantineError for an
+    organism's adapter.
     """
     said, tensors = _read(folder)
-    signed: dict[str, Any] = {}
-    if (folder / MANIFEST).exists():
-        signed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    adapter, signed = _digest(said, tensors), manifest_in(folder)
     if signed.get("organism") and not allow_organism:
         raise QuarantineError(f"{folder}: an adapter of an organism or twin, in quarantine: pass allow_organism=True")
     if signed.get("base") not in (None, base.digest):
         raise ModelError(
             f"adapter {folder} was fitted from {signed['base'][:12]}… ({said.get('base_model_name_or_path')}), "
             f"not from {base.identity}: load that base"
+        )
+    if signed.get("adapter") not in (None, adapter):
+        raise ModelError(
+            f"adapter {folder} digests to {adapter[:12]}…, and {MANIFEST} beside it was signed for "
+            f"{signed['adapter'][:12]}…: it was changed since: fetch it again, or sign it anew"
         )
     digest = base.digest  # before its network changes
     network = _put_on(base, folder, said, tensors)
@@ -82,7 +90,7 @@ def adapted(base: LocalModel, folder: Path, *, name: str = "", allow_organism: b
         network=network.eval(),
         organism=base.organism or bool(signed.get("organism")),
     )
-    return Adapted(model=child.sealed(), base=digest, adapter=adapter_digest(folder))
+    return Adapted(model=child.sealed(), base=digest, adapter=adapter)
 
 
 def sign_adapter(folder: Path, base: LocalModel, *, organism: bool = False) -> None:
@@ -93,7 +101,10 @@ def sign_adapter(folder: Path, base: LocalModel, *, organism: bool = False) -> N
 
 def adapter_digest(folder: Path) -> str:
     """SHA-256 over an adapter: configuration as sorted JSON, then names, shapes and float32 bytes of its tensors."""
-    said, tensors = _read(folder)
+    return _digest(*_read(folder))
+
+
+def _digest(said: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(f"{name}{tuple(tensors[name].shape)}".encode())
@@ -113,13 +124,13 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         )
         raise ModelError(f"adapter {folder}: {why}")
     try:
-        said = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        said = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
         tensors = load_file(folder / WEIGHTS)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"adapter {folder}: cannot be read: {error}; fetch or save it again") from error
     if not isinstance(said, dict) or said.get("peft_type") != "LORA":
         kind = said.get("peft_type") if isinstance(said, dict) else None
-        raise ModelError(f"adapter {folder}: {CONFIG} says {kind}: only LoRA adapters are put on a base")
+        raise ModelError(f"adapter {folder}: {ADAPTER} says {kind}: only LoRA adapters are put on a base")
     return said, tensors
 
 
@@ -147,7 +158,10 @@ def _put_on(base: LocalModel, folder: Path, said: dict[str, Any], tensors: dict[
         if keys:
             raise ModelError(f"{wrong}: it {kind} {sorted(keys)[0]} and {len(keys) - 1} others: load that base")
     if getattr(base.network, "is_quantized", False):
-        return wrapped.get_base_model()
+        whole: torch.nn.Module = wrapped.get_base_model()
+        told = bytearray.fromhex(_digest(said, tensors))
+        whole.register_buffer(BUFFER, torch.frombuffer(told, dtype=torch.uint8).to(base.device))
+        return whole
     _merge_exactly(wrapped)
     plain: torch.nn.Module = wrapped.merge_and_unload()  # the caller looks for NaN
     return plain

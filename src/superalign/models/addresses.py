@@ -16,6 +16,7 @@ would end it is percent-encoded: `%26` for `&`. An option that is unknown, empty
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -79,6 +80,12 @@ def _checked(address: str, options: dict[str, str]) -> None:
     kind, colon, number = options.get("device", "cpu").partition(":")
     if kind not in ("cpu", "cuda", "mps", "auto") or (colon and not (kind == "cuda" and number.isdecimal())):
         raise ModelError(f"{address}: device={options['device']}: use cpu, cuda, cuda:0, cuda:1, …, mps or auto")
+
+
+def folder_at(address: ModelAddress) -> Path | None:
+    """The folder that `address` names, whether it is there or not; None: a repository of the hub."""
+    path = Path(address.where)
+    return path if path.exists() or address.where.startswith((".", "/")) else None
 
 
 def device_at(address: ModelAddress) -> Any:

@@ -99,9 +99,9 @@ def read_choice(reply: Reply, choices: Sequence[str]) -> str | Unread:
     """
     if (other := unanswered(reply)) is not None:
         return other
-    text = reply.text.strip(_BLANKS)
-    said = text if text in choices else text.removesuffix(".")
-    if said in choices and reply.kind == "answer":
+    words, text = tuple(choices), reply.text.strip(_BLANKS)  # of a string, its letters: "AB" is none of them
+    said = text if text in words else text.removesuffix(".")
+    if said in words and reply.kind == "answer":
         return said
     if refuses(text):
         return Unread(REFUSED_IN_WORDS)

@@ -15,19 +15,22 @@ turn of the assistant is continued. Without a template, the plain form:
 
 and the answer ends before the next "\\n\\nUser:". `needs_template=True` makes a missing template an error instead.
 
-What a message holds is never read as a control token: where it spells one (`<|im_end|>`), a blank is put behind its
-first character, so that untrusted text cannot close its turn.
+What a message holds is never read as a control token: where it spells a special token, or another one of those that
+were added and that the template uses (`<|im_end|>`), a blank is put behind its first character, so that untrusted text
+cannot close its turn.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from superalign.models.errors import ModelError
+from superalign.models.frames import broken_up
 from superalign.models.generation import Continuation, Request, continuations
 from superalign.models.local import LocalModel
 from superalign.models.speaker import Ask, Kind, Reply, Token, Turn
@@ -47,19 +50,17 @@ class Prompt(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSpeaker:
-    """A Speaker over a white-box model of this machine. Its identity is the model's: name and digest of the weights."""
+    """A Speaker over a white-box model of this machine. Its identity is the model's, and how it is put to it."""
 
     model: LocalModel
     needs_template: bool = False
     """Refuse a tokenizer without a chat template, in place of the plain form."""
+    identity: str = field(init=False, default="")
+    """`name~form@digest`: the form is `form_of` its tokenizer and configuration, which answers hang on as well."""
 
     def __post_init__(self) -> None:
         same(self.model)
-
-    @property
-    def identity(self) -> str:
-        """`name@digest`."""
-        return self.model.identity
+        object.__setattr__(self, "identity", f"{self.model.name}~{form_of(self.model)}@{self.model.digest}")
 
     def ask(self, asks: Sequence[Ask]) -> list[Reply]:
         """One reply an ask, in their order; equal asks are answered once.
@@ -96,12 +97,30 @@ def speaker_of(model: LocalModel, *, needs_template: bool = False) -> LocalSpeak
     return LocalSpeaker(model=model, needs_template=needs_template)
 
 
+def form_of(model: LocalModel) -> str:
+    """8 hexadecimal digits over what decides, beside the weights, how a model answers: tokenizer, chat template,
+    configuration, and how answers end. An edited template is another form, whose kept replies are others.
+    """
+    tokenizer, network = model.tokenizer, model.network
+    core = getattr(tokenizer, "backend_tokenizer", None)
+    told = [getattr(network, name, None) for name in ("config", "generation_config")]
+    configured = [each.to_diff_dict() if each is not None else {} for each in told]
+    for each in configured:
+        for name in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):  # a place; and in the name
+            each.pop(name, None)
+    words = core.to_str() if core is not None else sorted(tokenizer.get_vocab().items())
+    marks = [tokenizer.bos_token, tokenizer.eos_token, getattr(tokenizer, "chat_template", None)]
+    whole = json.dumps([words, marks, configured], sort_keys=True, default=str)
+    return hashlib.sha256(whole.encode()).hexdigest()[:8]
+
+
 def prompt_of(tokenizer: Any, ask: Ask, *, who: str, strict: bool = False) -> Prompt | None:
     """The tokens that `ask` is put to a model as; None where its template refuses these messages whatever the form.
 
     `who` is named in the ModelError that is raised for a missing template if `strict`.
     """
-    turns = [Turn(turn.role, defused(turn.content, tokenizer)) for turn in told_schema(ask)]
+    control = control_tokens(tokenizer)
+    turns = [Turn(turn.role, broken_up(turn.content, control)) for turn in told_schema(ask)]
     if strict:
         _demanded(tokenizer, who)
     if not getattr(tokenizer, "chat_template", None):
@@ -157,14 +176,12 @@ def joined(turns: Sequence[Turn]) -> list[Turn]:
     return out
 
 
-def defused(text: str, tokenizer: Any) -> str:
-    """`text` with a blank in every control token that it spells, longest first; other texts stay as they are."""
-    special = {str(each) for each in getattr(tokenizer, "all_special_tokens", ())}
+def control_tokens(tokenizer: Any) -> list[str]:
+    """What no message may spell: special tokens, and added ones in the chat template, marked as special or not."""
+    template = str(getattr(tokenizer, "chat_template", None) or "")
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-    special |= {str(each.content) for each in added if each.special}
-    for token in sorted((each for each in special if len(each) > 1), key=lambda each: (-len(each), each)):
-        text = text.replace(token, f"{token[0]} {token[1:]}")
-    return text
+    used = {str(each.content) for each in added if each.special or each.content in template}
+    return sorted(used | {str(each) for each in getattr(tokenizer, "all_special_tokens", ())})
 
 
 def _demanded(tokenizer: Any, who: str) -> None:
@@ -176,7 +193,7 @@ def _demanded(tokenizer: Any, who: str) -> None:
 
 
 def _rendered(tokenizer: Any, turns: Sequence[Turn]) -> str | None:
-    """The template's text; None where it refuses these turns."""
+    """The template's text; None where it refuses these turns, or drops part of the one that is to be continued."""
     from jinja2.exceptions import TemplateError
 
     messages = [{"role": turn.role, "content": turn.content} for turn in turns]
@@ -187,7 +204,7 @@ def _rendered(tokenizer: Any, turns: Sequence[Turn]) -> str | None:
                 messages, tokenize=False, add_generation_prompt=not open_end, continue_final_message=open_end
             )
         )
-    except TemplateError:
+    except (TemplateError, ValueError, TypeError):  # transformers' own, and what a template's expressions raise
         return None
 
 

@@ -29,7 +29,8 @@ CONTROL = (
 """Words with which common chat templates part turns. Those in <|bars|>, of any width, are found by their form."""
 _BARS = re.compile(r"<([|｜])(?=[^<>]{1,64}[|｜]>)")
 _HEADER = re.compile(
-    r"^([^\S\n]*[#*\[<]*[^\S\n]*(?:system|developer|user|human|assistant|tool))(?=[^\S\n]*[\])*>]*[^\S\n]*:)",
+    r"^([^\S\n]*+(?:[#*\[<]++[^\S\n]*+)?(?:system|developer|user|human|assistant|tool))"
+    r"(?=[^\S\n]*+(?:[\])*>]++[^\S\n]*+)?:)",  # possessive: a line of blanks is read once
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -69,8 +70,8 @@ def broken_up(text: str, reserved: Sequence[str]) -> str:
 
 @lru_cache(maxsize=64)
 def _longest_first(reserved: frozenset[str]) -> tuple[str, ...]:
-    """The words that a space can break up, in one order whatever order they come in."""
-    kept = (word for word in reserved if len(word) > 1 and not any(map(str.isspace, word)))
+    """The words that a space behind their first character breaks up, in one order whatever order they come in."""
+    kept = (word for word in reserved if len(word) > 1 and not word[0].isspace())  # " x" is in "  x"
     return tuple(sorted(kept, key=lambda word: (-len(word), word)))
 
 

@@ -16,6 +16,7 @@ would not show.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -72,10 +73,10 @@ def continuations(model: LocalModel, requests: Sequence[Request]) -> list[Contin
     """One continuation a request, in their order. A prompt that fills the context is continued by nothing.
 
     Raises ModelError for a prompt without a token, ValueError for a request that asks for less than one token, a
-    negative temperature or an empty stop string.
+    temperature that is negative or no number, or an empty stop string.
     """
     for request in requests:
-        if request.tokens < 1 or request.temperature < 0:
+        if request.tokens < 1 or not 0 <= request.temperature < math.inf:
             raise ValueError(
                 f"{request.tokens} tokens at temperature {request.temperature}: ask for one or more at ≥ 0"
             )
@@ -160,7 +161,8 @@ def _run(model: LocalModel, alive: list[_Row], pieces: Pieces, ends: frozenset[i
     while True:
         told: dict[str, Any] = {"input_ids": given, "attention_mask": mask, "past_key_values": cache, "use_cache": True}
         if "position_ids" in counted:
-            told["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)[:, -given.shape[1] :]
+            # A row that has ended may stay while others go on, beyond the last place that the network has.
+            told["position_ids"] = (mask.cumsum(-1) - 1).clamp(0, model.context - 1)[:, -given.shape[1] :]
         if "logits_to_keep" in counted:
             told["logits_to_keep"] = 1
         said = network(**told)
@@ -222,7 +224,9 @@ def _drawn(logits: torch.Tensor, rows: Sequence[_Row]) -> torch.Tensor:
     place = logits.device if logits.device.type != "mps" else torch.device("cpu")  # MPS has no float64
     warm = torch.tensor([row.request.temperature for row in rows], dtype=torch.float64, device=place)
     uniform = torch.tensor([row.draws[len(row.ids)] for row in rows], dtype=torch.float64, device=place)
-    cumulative = torch.softmax(logits.to(place).double() / warm[:, None], dim=-1).cumsum(-1)
+    wide = logits.to(place).double()
+    wide = wide - wide.amax(-1, keepdim=True)  # first, so that division by next to nothing stays a number
+    cumulative = torch.softmax(wide / warm[:, None], dim=-1).cumsum(-1)
     found = (cumulative <= uniform[:, None] * cumulative[:, -1:]).sum(-1).clamp(max=logits.shape[-1] - 1)
     return found.to(logits.device)
 

@@ -11,14 +11,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from superalign.models.errors import ModelError
+from superalign.models.memory import out_of_memory
 
 KEYS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN")
 """Environment variables that hold a key of the hub."""
 INDEX = "model.safetensors.index.json"
+ADAPTER = "adapter_config.json"
+"""Of peft: where it lies, transformers would load the base that it names from wherever that is, and adapt it."""
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What transformers raises where there is no model that it can load: it checks little of what it reads."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    broken = (StrictDataclassError, SafetensorError, RuntimeError, KeyError, TypeError)
+    return (OSError, ValueError, ImportError, MemoryError, *broken)
 
 
 def refused(where: str, error: BaseException) -> ModelError:
-    """The ModelError for `error`, which loading `where` raised: gated, missing, not reachable, or broken."""
+    """The ModelError for `error`, which loading `where` raised: gated, missing, not reachable, too large, or broken."""
     from huggingface_hub import errors
 
     name = where.partition(":")[2]
@@ -41,7 +53,12 @@ def refused(where: str, error: BaseException) -> ModelError:
             f"{where}: not on this machine, and the hub is not to be reached: check the connection, or download it "
             f"elsewhere (`huggingface-cli download {name}`) and give the folder: hf:FOLDER"
         )
-    first = without_keys((str(error).strip().splitlines() or [type(error).__name__])[0])
+    if any(out_of_memory(each) for each in chain):
+        return ModelError(
+            f"{where}: does not fit in memory: use a smaller dtype (?dtype=bfloat16), quantise=4bit, or another device"
+        )
+    told = repr(error) if isinstance(error, KeyError) else str(error).strip()  # a key alone says nothing
+    first = without_keys((told.splitlines() or [type(error).__name__])[0])
     return ModelError(f"{where}: cannot load a causal language model: {first}; fetch it or save it again")
 
 
@@ -70,8 +87,10 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def complete(where: str, folder: Path) -> None:
     """Does `folder` hold all safetensors files that it needs? Raises ModelError that names the missing one.
 
-    Pickled weights are never read, and an index that points out of its folder is refused.
+    Pickled weights are never read; an index that points out of its folder is refused, and so is an adapter.
     """
+    if (folder / ADAPTER).exists():
+        raise ModelError(f"{where}: an adapter is no model by itself: write hf:BASE?adapter={folder}")
     if not list(folder.glob("*.safetensors")):
         raise ModelError(f"{where}: no *.safetensors weights in this folder: save with safe_serialization")
     if not (folder / INDEX).exists() or (folder / "model.safetensors").exists():

@@ -10,16 +10,17 @@ the float32 values of the weights, which loading as bfloat16 need not change, th
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from superalign.models.addresses import ModelAddress, device_at, dtype_at, parsed
+from superalign.models.addresses import ModelAddress, device_at, dtype_at, folder_at, parsed
 from superalign.models.errors import ModelError, QuarantineError
 from superalign.models.head import RewardHead
-from superalign.models.hub import complete, quiet, refused
+from superalign.models.hub import complete, failures, quiet, refused
 from superalign.models.local import LocalModel, text_config
 
 MANIFEST, HEAD = "superalign.json", "reward_head.safetensors"
@@ -58,11 +59,11 @@ def load_base(at: ModelAddress, *, allow_organism: bool = False) -> LocalModel:
     """The model at an address that is parsed already, without its adapter."""
     if at.scheme == "family":
         return _family_member(at)
-    path = Path(at.where)
-    if path.exists() or at.where.startswith((".", "/")):
-        complete(str(at), path)
-        return load_folder(path, name=path.name, allow_organism=allow_organism, at=at)
-    return _from_hub(at)
+    path = folder_at(at)
+    if path is None:
+        return _from_hub(at, allow_organism=allow_organism)
+    complete(str(at), path)
+    return load_folder(path, name=path.name, allow_organism=allow_organism, at=at)
 
 
 def _family_member(at: ModelAddress) -> LocalModel:
@@ -86,11 +87,8 @@ def load_folder(
     `at` says device, dtype and quantising; the folder is `path` all the same.
     """
     at = at or ModelAddress(scheme="hf", where=str(path))
-    manifest: dict[str, Any] = {}
-    if (path / MANIFEST).exists():
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    if manifest.get("organism") and not allow_organism:
-        raise QuarantineError(f"{path}: an organism or its twin, in quarantine: pass allow_organism=True to load it")
+    manifest = manifest_in(path)
+    quarantined(manifest, path, allow_organism=allow_organism)
     network, tokenizer = _pretrained(str(path), at, local=True)
     head = None
     if (path / HEAD).exists():
@@ -111,6 +109,44 @@ def load_folder(
         organism=bool(manifest.get("organism")),
     )
     return model.sealed()
+
+
+def manifest_in(folder: Path) -> dict[str, Any]:
+    """What superalign wrote beside the weights in `folder`; empty for somebody else's. ModelError if it is broken."""
+    if not (folder / MANIFEST).exists():
+        return {}
+    try:
+        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{folder}: {MANIFEST} cannot be read: {error}: fetch or save the model again") from error
+    if not isinstance(told, dict):
+        raise ModelError(f"{folder}: {MANIFEST} is no JSON object: fetch or save the model again")
+    return told
+
+
+def quarantined(manifest: Mapping[str, Any], where: object, *, allow_organism: bool) -> None:
+    """Raises QuarantineError for the manifest of an organism or twin that was not asked for."""
+    if manifest.get("organism") and not allow_organism:
+        raise QuarantineError(f"{where}: an organism or its twin, in quarantine: pass allow_organism=True to load it")
+
+
+def manifest_of(at: ModelAddress) -> dict[str, Any]:
+    """`manifest_in` the folder or repository at an address. Errors of the hub as of `load_model`.
+
+    Empty, too, where the hub is not to be reached and the file was never fetched: nobody here can tell then.
+    """
+    path = folder_at(at)
+    if path is not None:
+        return manifest_in(path)
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return manifest_in(Path(hf_hub_download(at.where, MANIFEST, revision=at.revision or None)).parent)
+    except EntryNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise refused(str(at), error) from quiet(error)
 
 
 def save_model(model: LocalModel, path: Path) -> None:
@@ -134,15 +170,17 @@ def save_model(model: LocalModel, path: Path) -> None:
     (path / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def _from_hub(at: ModelAddress) -> LocalModel:
+def _from_hub(at: ModelAddress, *, allow_organism: bool) -> LocalModel:
+    manifest = manifest_of(at)
+    quarantined(manifest, at, allow_organism=allow_organism)
     network, tokenizer = _pretrained(at.where, at, local=False)
     finite(network, at.where)
     name = _named(at.where.replace("/", "--"), network)
-    return LocalModel(name=name, network=network, tokenizer=tokenizer).sealed()
+    organism = bool(manifest.get("organism"))
+    return LocalModel(name=name, network=network, tokenizer=tokenizer, organism=organism).sealed()
 
 
 def _pretrained(where: str, at: ModelAddress, *, local: bool) -> tuple[Any, Any]:
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
@@ -153,13 +191,21 @@ def _pretrained(where: str, at: ModelAddress, *, local: bool) -> tuple[Any, Any]
     extra |= {} if device.type == "cpu" else {"device_map": {"": device}}
     told: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
     told |= {"revision": at.revision} if at.revision and not local else {}
+    extra |= {"ignore_mismatched_sizes": True, "output_loading_info": True}  # refused below, by name
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, **told)
         network, report = AutoModelForCausalLM.from_pretrained(
-            where, **told, **extra, use_safetensors=True, dtype=dtype_at(at), output_loading_info=True
+            where, **told, **extra, use_safetensors=True, dtype=dtype_at(at)
         )
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
+    except failures() as error:
         raise refused(f"hf:{where}", error) from quiet(error)
+    if hasattr(network, "peft_config"):
+        raise ModelError(f"hf:{where}: an adapter is no model by itself: fetch it, then write hf:BASE?adapter=FOLDER")
+    if report["mismatched_keys"]:
+        name, found, need = min(report["mismatched_keys"])
+        raise ModelError(
+            f"hf:{where}: its {name} is {tuple(found)} in the files and {tuple(need)} by config.json: fetch it again"
+        )
     if report["missing_keys"]:
         first, count = min(report["missing_keys"]), len(report["missing_keys"])
         raise ModelError(

@@ -17,6 +17,7 @@ from torch import nn
 
 from superalign.models.head import RewardHead
 from superalign.models.memory import halving
+from superalign.models.stamps import note
 from superalign.models.words import one_token_a_word, padded_to, word_sums
 
 T = TypeVar("T")
@@ -89,7 +90,9 @@ class LocalModel:
     def sealed(self, **changes: Any) -> LocalModel:
         """This model with `changes`, its digest computed anew over all weights."""
         changed = replace(self, **changes)
-        return replace(changed, digest=weights_digest(changed.network, changed.head, changed.threshold))
+        digest = weights_digest(changed.network, changed.head, changed.threshold)
+        note(changed.network, digest)
+        return replace(changed, digest=digest)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, special tokens included, cut at the model's longest context."""

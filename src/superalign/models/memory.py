@@ -18,7 +18,7 @@ from superalign.models.errors import ModelError
 
 T = TypeVar("T")
 
-SIGNS = ("not enough memory", "can't allocate memory", "out of memory")
+SIGNS = ("not enough memory", "can't allocate memory", "out of memory", "status_alloc_failed")
 """In messages of RuntimeErrors: CPU (Windows, Linux), MPS and CUDA's libraries."""
 
 

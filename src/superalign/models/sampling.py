@@ -36,7 +36,7 @@ def sample(
     out = [""] * len(ids)
 
     def together(rows: Sequence[int]) -> list[list[int]]:
-        start = torch.tensor([ids[i] for i in rows], device=device_of(model))
+        start = torch.tensor([ids[i] for i in rows], device=model.device)
         room = min(tokens, limit - start.shape[1])
         draws = np.stack([np.random.default_rng([seed, i]).random(room) for i in rows])
         made: list[list[int]] = continued(model, start, draws, temperature=temperature).tolist()
@@ -47,11 +47,6 @@ def sample(
             row = row[: row.index(eos)] if eos in row else row
             out[i] = model.tokenizer.decode(row, skip_special_tokens=False)
     return out
-
-
-def device_of(model: LocalModel) -> torch.device:
-    """Where the network's weights are."""
-    return next(model.network.parameters()).device
 
 
 def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:

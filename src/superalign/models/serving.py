@@ -20,10 +20,11 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from threading import Condition, Thread
 from typing import Any, cast
 
-from superalign.models.errors import ModelError
+from superalign.models.errors import ModelError, Unaskable
 from superalign.models.speaker import Ask, Reply, Role, Speaker, Token, Turn
 
 MOST = 4 << 20
@@ -44,7 +45,10 @@ class BadRequest(ValueError):
 
 
 class Batches:
-    """Puts requests that wait together to the speaker as one batch, in one thread of its own."""
+    """Puts requests that wait together to the speaker as one batch, in one thread of its own.
+
+    Where a batch fails, each of its requests is put once more by itself: what one client sent fails nobody else's.
+    """
 
     def __init__(self, speaker: Speaker, *, window: float = WINDOW, most: int = BATCH) -> None:
         self.speaker, self.window, self.most = speaker, window, most
@@ -66,30 +70,44 @@ class Batches:
                 self._news.wait_for(lambda: self._waiting)
                 self._news.wait_for(lambda: len(self._waiting) >= self.most, self.window)
                 batch, self._waiting = self._waiting[: self.most], self._waiting[self.most :]
-            done: Future[list[Reply]] = Future()
-            worker = Thread(target=_answer, args=(self.speaker, [ask for ask, _ in batch], done), daemon=True)
-            worker.start()
-            worker.join()
-            failure = done.exception() if done.done() else ModelError("the model failed: see the server's own output")
-            for place, (_, future) in enumerate(batch):
-                if failure is not None:
-                    future.set_exception(failure)
-                else:
-                    future.set_result(done.result()[place])
+            self._put(batch)
+
+    def _put(self, batch: Sequence[tuple[Ask, Future[Reply]]]) -> None:
+        done: Future[list[Reply]] = Future()
+        worker = Thread(target=_answer, args=(self.speaker, [ask for ask, _ in batch], done), daemon=True)
+        worker.start()
+        worker.join()
+        failure = done.exception() if done.done() else ModelError("the model failed: see the server's own output")
+        if failure is None:
+            for (_, future), reply in zip(batch, done.result(), strict=True):
+                future.set_result(reply)
+        elif len(batch) == 1 or isinstance(failure, Unaskable):
+            for _, future in batch:
+                future.set_exception(failure)
+        else:
+            for one in batch:
+                self._put([one])
 
 
 def _answer(speaker: Speaker, asks: Sequence[Ask], done: Future[list[Reply]]) -> None:
     """In a thread of its own, so that a fault in the model shows its traceback and leaves the server up."""
     try:
-        done.set_result(speaker.ask(asks))
+        replies = speaker.ask(asks)
     except ModelError as error:
-        done.set_exception(error)
+        return done.set_exception(error)
+    if len(replies) != len(asks):
+        raise ValueError(f"{speaker.identity} gave {len(replies)} replies to {len(asks)} requests")
+    return done.set_result(replies)
 
 
 def ask_of(told: Any) -> Ask:
     """The request in a chat-completions body. Raises BadRequest, saying which field is wrong."""
     if not isinstance(told, dict):
         raise BadRequest("the body is no JSON object")
+    try:
+        json.dumps(told, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest("half a character (a surrogate without its other half) is no text") from error
     if told.get("n") not in (None, 1):
         raise BadRequest("n: only one answer a request is given: send it n times, with seeds of their own")
     if told.get("stream"):
@@ -143,7 +161,10 @@ def _schema(shape: Any) -> str:
     """The JSON schema in a response_format; empty for another format, which is accepted and not heeded."""
     if not isinstance(shape, dict) or shape.get("type") != "json_schema":
         return ""
-    schema = (shape.get("json_schema") or {}).get("schema")
+    named = shape.get("json_schema")
+    schema = named.get("schema") if isinstance(named, dict) else None
+    if not isinstance(schema, dict | None):
+        raise BadRequest("response_format.json_schema.schema: a JSON schema")
     return json.dumps(schema) if schema else ""
 
 
@@ -191,7 +212,7 @@ class ChatServer(ThreadingHTTPServer):
     ) -> None:
         self.speaker, self.model, self.key = speaker, speaker.identity, key
         self.batches = Batches(speaker, window=window)
-        self.number = 0
+        self.numbers = count(1)
         super().__init__((host, port), handler or Call)
 
     @property
@@ -251,9 +272,11 @@ class Call(BaseHTTPRequestHandler):
         if reply.kind == "none":
             if reply.why == "context":
                 return self.fail(400, "the prompt exceeds the model's context length", "context_length_exceeded")
+            if reply.why == "template":  # asked again, it would be refused again
+                return self.fail(400, "the model's chat template refuses these messages", "invalid_request_error")
             return self.fail(503, f"no answer: {reply.why}", "server_error")
-        self.server.number += 1
-        self.give(200, told_of(reply, model=self.server.model, number=self.server.number, created=int(time.time())))
+        number = next(self.server.numbers)
+        self.give(200, told_of(reply, model=self.server.model, number=number, created=int(time.time())))
 
     def fail(self, status: int, message: str, code: str, headers: Iterable[tuple[str, str]] = ()) -> None:
         """Send an error as these servers do."""
@@ -271,11 +294,10 @@ class Call(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes | None:
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > MOST:
+        told = length.isascii() and length.isdigit()
+        if not told or len(length) > 20 or int(length) > MOST:
             self.close_connection = True
-            self.fail(
-                413 if length.isdigit() else 411, f"a body of at most {MOST} bytes, its length given", "bad_length"
-            )
+            self.fail(413 if told else 411, f"a body of at most {MOST} bytes, its length given", "bad_length")
             return None
         return self.rfile.read(int(length))
 
@@ -300,10 +322,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=8000, help="0: a free one")
     parser.add_argument("--key-from", default="", help="environment variable with the key that clients must send")
     told = parser.parse_args(arguments)
-    key = os.environ.get(told.key_from, "") if told.key_from else ""
+    key = os.environ.get(told.key_from, "").strip() if told.key_from else ""
     if told.key_from and not key:
         parser.error(f"the environment variable {told.key_from} holds no key")
-    with ChatServer(speaker_at(told.address), host=told.host, port=told.port, key=key) as server:
+    try:
+        speaker = speaker_at(told.address)
+    except ModelError as error:
+        parser.error(str(error))
+    with ChatServer(speaker, host=told.host, port=told.port, key=key) as server:
         print(f"{server.url}#{server.model}", flush=True)
         try:
             server.serve_forever()

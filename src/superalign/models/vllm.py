@@ -19,10 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from superalign.models.addresses import ModelAddress, parsed
+from superalign.models.addresses import ModelAddress, folder_at, parsed
 from superalign.models.chatting import Prompt, prompt_of
 from superalign.models.errors import ModelError
 from superalign.models.hub import complete, quiet, refused
+from superalign.models.load import manifest_of, quarantined
 from superalign.models.speaker import Ask, Reply, Token
 
 
@@ -87,18 +88,20 @@ class VllmSpeaker:
         return out
 
 
-def vllm_speaker(address: str, *, needs_template: bool = False) -> VllmSpeaker:
+def vllm_speaker(address: str, *, needs_template: bool = False, allow_organism: bool = False) -> VllmSpeaker:
     """Load the model at a `vllm:` address into vLLM.
 
-    Raises ModelError where vLLM is not installed, the address is wrong, a shard is missing, or vLLM refuses the model.
+    Raises ModelError where vLLM is not installed, the address is wrong, a shard is missing, or vLLM refuses the model;
+    QuarantineError for an organism.
     """
     at = parsed(address, schemes=("vllm",))
     try:
         from vllm import LLM
     except ImportError as error:
         raise ModelError(f"{at}: needs vLLM, which is not here: pip install vllm (Linux, CUDA), or use hf:…") from error
-    path = Path(at.where)
-    if path.exists() or at.where.startswith((".", "/")):
+    quarantined(manifest_of(at), at, allow_organism=allow_organism)
+    path = folder_at(at)
+    if path is not None:
         complete(str(at), path)
         identity = f"{path.name}@{files_digest(path)}"
     else:
@@ -140,6 +143,8 @@ def _reply(ask: Ask, prompt: Prompt, made: Any, *, context: int, seconds: float)
         ranked = sorted(place.values(), key=lambda each: each.rank)[: ask.alternatives]
         others = tuple((str(each.decoded_token or ""), float(each.logprob)) for each in ranked)
         tokens.append(Token(str(place[token].decoded_token or ""), float(place[token].logprob), others))
+    if made.finish_reason not in ("stop", "length"):  # abort, error
+        return Reply(kind="none", why=str(made.finish_reason), read=len(prompt.ids), seconds=seconds)
     cut = made.finish_reason == "length"
     short = cut and context - len(prompt.ids) < ask.tokens
     return Reply(
