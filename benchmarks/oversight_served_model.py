@@ -43,7 +43,7 @@ def examples(config: OversightConfig, rng: random.Random) -> list[tuple[Ask, str
     """Requests as boards make them, and an answer of the form of each."""
     from superalign.oversight import case_of, play
     from superalign.pipeline.spoken import Voice, Voices, _files, judge_in_words, label_of, seats_in_words
-    from superalign.pipeline.spoken_estimate import Free, Pretending
+    from superalign.pipeline.spoken_pretend import Free, Pretending
 
     chosen = chosen_protocols(settled(config))
     seats = [label_of(config, protocol, seat) for protocol in chosen.values() for seat in protocol.seats]

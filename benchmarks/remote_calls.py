@@ -155,10 +155,12 @@ def main() -> None:
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     ) as server:
-        assert server.stdout is not None
-        address = server.stdout.readline().strip()
-        seconds, busy = measured(address, told.calls, told.concurrency, told.rounds)
-        server.terminate()
+        try:
+            assert server.stdout is not None
+            address = server.stdout.readline().strip()
+            seconds, busy = measured(address, told.calls, told.concurrency, told.rounds)
+        finally:
+            server.terminate()
     least = {name: min(each) for name, each in seconds.items()}
     ratios = {name: each / least["bare httpx"] for name, each in least.items()}
     if told.json:

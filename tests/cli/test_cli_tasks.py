@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -51,6 +53,7 @@ def test_questions_are_exported_as_preferences(capsys: pytest.CaptureFixture[str
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert {(row["chosen"], row["rejected"]) for row in rows} == {("yes", "no"), ("no", "yes")}
     assert all("is" in row["prompt"] and row["prompt"].endswith("?") for row in rows)
+    assert {row["split"] for row in rows} == {"train"}, "a file that is trained on elsewhere says what it may be for"
 
 
 @pytest.mark.parametrize("form", ["source", "words"])
@@ -68,7 +71,7 @@ def test_mutants_of_a_file_are_exported(capsys: pytest.CaptureFixture[str], tmp_
     arguments = ("tasks", "export", "--task", "mutants", "--made", tmp_path / "own.jsonl", "--out", out, "--json")
     _, text, _ = said(capsys, *arguments)
     assert json.loads(text) == {"out": str(out), "rows": 12}
-    assert {"prompt", "chosen", "rejected"} == set(json.loads(out.read_text(encoding="utf-8").splitlines()[0]))
+    assert {"prompt", "chosen", "rejected", "split"} == set(json.loads(out.read_text(encoding="utf-8").splitlines()[0]))
 
 
 @pytest.mark.parametrize(
@@ -145,6 +148,31 @@ def test_a_file_of_your_own_is_checked_and_exported(capsys: pytest.CaptureFixtur
     _, out, _ = said(capsys, *arguments, "--out", out_file, "--json")
     assert json.loads(out) == {"out": str(out_file), "rows": 4}
     assert [json.loads(line)["label"] for line in out_file.read_text().splitlines()] == [True, False] * 2
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_output_that_nobody_reads_is_a_quiet_end(buffered: str) -> None:
+    """As `superalign tasks check FILE | head -1`, where `head` ends first."""
+    code = "from superalign.cli import main; main()"
+    command = [sys.executable, "-c", code, "tasks", "check", str(EXAMPLES / "choice.jsonl")]
+    read, write = os.pipe()
+    os.close(read)
+    env = os.environ | {"PYTHONUNBUFFERED": buffered}
+    found = subprocess.run(command, env=env, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (found.returncode, found.stderr) == (141, "")
+
+
+def test_another_pipe_that_breaks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(config: object) -> None:
+        raise BrokenPipeError("a worker's")
+
+    monkeypatch.setattr("superalign.cli.tasks._check", broken)
+    command = ["tasks", "check", str(EXAMPLES / "choice.jsonl")]
+    with open(os.devnull, "w") as stdout, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stdout)
+        with pytest.raises(BrokenPipeError, match="a worker's"):
+            main(command)
 
 
 def test_a_broken_file_is_an_exit_of_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

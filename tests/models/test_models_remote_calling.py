@@ -6,6 +6,7 @@ import importlib.util
 import json
 import random
 from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
 from threading import Barrier, Event, Thread
 
@@ -15,7 +16,7 @@ from superalign.models.errors import ModelError
 from superalign.models.remote import Kept, KeyRefused, QuotaSpent, RemoteSpeaker, Terms, WrongAddress
 from superalign.models.remote.openai_http import OpenAILine
 from superalign.models.remote.pacing import Pace, backoff
-from superalign.models.remote.refusals import Fault, fault_of, seconds_of
+from superalign.models.remote.refusals import Fault, fault_of, seconds_of, told_by
 from superalign.models.remote.replies import Malformed, heard
 from superalign.models.speaker import Ask, Reply, Token, Turn
 from superalign.models.speakers import speaker_at
@@ -189,6 +190,28 @@ def test_an_unset_key_is_an_error_that_names_the_variable(monkeypatch: pytest.Mo
         speaker_at("http://127.0.0.1:9/v1#x", terms=Terms(key_from="TEST_KEY"))
 
 
+@pytest.mark.parametrize("key", ["sk-one\nsk-two", "sk one", "“sk-pasted”"])
+def test_a_key_that_no_header_can_carry_is_refused_unquoted(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """http.client would quote it in its error."""
+    monkeypatch.setenv("TEST_KEY", key)
+    with pytest.raises(KeyRefused, match="TEST_KEY holds a space") as raised:
+        speaker_at("http://127.0.0.1:9/v1#x", terms=Terms(key_from="TEST_KEY"))
+    assert "sk" not in str(raised.value)
+
+
+def test_a_placeholder_for_a_key_is_not_cut_out_of_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_KEY", "none")
+
+    class Telling(faulty.Echo):
+        def ask(self, listed: list[Ask]) -> list[Reply]:
+            return [Reply(kind="answer", text="none of them", read=1, written=1) for _ in listed]
+
+    with faulty.running(Telling(), key="none") as server:
+        speaker = speaker_at(faulty.at(server), terms=replace(QUICK, key_from="TEST_KEY"))
+        assert speaker.ask(asks(1))[0].text == "none of them"
+        speaker.close()
+
+
 @pytest.mark.parametrize(("n", "retries"), [(1, 3), (50, 6)])
 def test_where_nobody_listens_the_run_ends_at_once(n: int, retries: int) -> None:
     with faulty.running() as server:
@@ -197,6 +220,18 @@ def test_where_nobody_listens_the_run_ends_at_once(n: int, retries: int) -> None
     with pytest.raises(WrongAddress, match="nobody answers"):
         speaker.ask(asks(n))
     assert speaker.tally().sent <= 20 + 4
+
+
+def test_where_no_connection_comes_about_the_run_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nowhere(HTTPConnection):
+        def connect(self) -> None:
+            raise TimeoutError("timed out")
+
+    monkeypatch.setattr("superalign.models.remote.openai_http.HTTPConnection", Nowhere)
+    speaker = speaker_at("http://127.0.0.1:9/v1#x", terms=replace(QUICK, retries=1))
+    with pytest.raises(WrongAddress, match="nobody answers"):
+        speaker.ask(asks(1))
+    assert speaker.tally().faults == {"timeout": 2}
 
 
 def test_a_server_that_goes_away_later_is_counted_not_raised() -> None:
@@ -217,6 +252,8 @@ def test_a_server_that_goes_away_later_is_counted_not_raised() -> None:
         (403, "input flagged: moderation", Fault("content filter", again=False)),
         (400, "temperature: no such thing", Fault("bad request", again=False)),
         (408, "", Fault("timeout")),
+        (504, "", Fault("timeout", billed=True)),
+        (524, "", Fault("timeout", billed=True)),
         (409, "", Fault("server error")),
         (429, "slow down", Fault("rate limit", after=2.0)),
         (500, "", Fault("server error")),
@@ -227,12 +264,14 @@ def test_a_server_that_goes_away_later_is_counted_not_raised() -> None:
         (404, "no such model", WrongAddress),
         (307, "", WrongAddress),
         (429, "insufficient_quota", QuotaSpent),
+        (400, "Your credit balance is too low to access the API", QuotaSpent),
     ],
 )
 def test_statuses(status: int, said: str, expected: Fault | type[ModelError]) -> None:
     if isinstance(expected, Fault):
         fault = fault_of(status, said, after=expected.after)
-        assert (fault.why, fault.again, fault.after) == (expected.why, expected.again, expected.after)
+        wanted = (expected.why, expected.again, expected.after, expected.billed)
+        assert (fault.why, fault.again, fault.after, fault.billed) == wanted
     else:
         with pytest.raises(expected):
             fault_of(status, said)
@@ -262,6 +301,14 @@ def test_statuses(status: int, said: str, expected: Fault | type[ModelError]) ->
         ),
         (body(logprobs=None), Reply(kind="answer", text="yes", read=5, written=2)),
         (b'{"error": {"message": "no", "code": "content_filter"}}', Reply(kind="refused", why="content filter")),
+        (
+            body("half: \ud83d, whole: \U0001f600"),
+            Reply(kind="answer", text="half: \ufffd, whole: 😀", read=5, written=2),
+        ),
+        (
+            body("\ude00", logprobs={"content": [{"token": "\ude00", "logprob": -1}]}),
+            Reply(kind="answer", text="\ufffd", read=5, written=2, tokens=(Token("\ufffd", -1.0),)),
+        ),
     ],
 )
 def test_a_completion_becomes_a_reply(raw: bytes, expected: Reply) -> None:
@@ -285,6 +332,19 @@ def test_a_completion_becomes_a_reply(raw: bytes, expected: Reply) -> None:
 def test_what_is_no_completion_is_malformed(raw: bytes) -> None:
     with pytest.raises(Malformed):
         heard("openai", raw)
+
+
+@pytest.mark.parametrize("raw", [b"[" * 200_000, b'{"choices":' * 100_000])
+def test_a_body_nested_without_end_is_malformed_and_no_crash(raw: bytes) -> None:
+    with pytest.raises(Malformed):
+        heard("openai", raw)
+    assert fault_of(500, told_by(raw)).why == "server error"
+
+
+@pytest.mark.parametrize("count", ["-1", "Infinity", "1e30", "NaN", "9" * 5000])
+def test_a_count_of_tokens_that_is_none_is_malformed(count: str) -> None:
+    with pytest.raises(Malformed):
+        heard("openai", body().replace(b'"prompt_tokens": 5', f'"prompt_tokens": {count}'.encode()))
 
 
 def test_a_context_overflow_and_a_bad_request_are_not_tried_again() -> None:
@@ -363,8 +423,15 @@ def test_a_speaker_keeps_the_pace_and_heeds_retry_after() -> None:
     never = RemoteSpeaker(
         Scripted(Fault("rate limit", after=86400.0)), terms=Terms(concurrency=1), **named  # type: ignore[arg-type]
     )  # fmt: skip
-    (reply,) = never.ask(asks(1))
-    assert (reply.kind, reply.why, reply.sent) == ("none", "rate limit", 1)
+    began = time.now
+    replies = never.ask(asks(5))
+    assert {(r.kind, r.why, r.sent) for r in replies} == {("none", "rate limit", 1)}
+    assert time.now == began, "who is told to come back tomorrow holds up nobody until then"
+
+
+def test_told_to_wait_no_time_it_waits_as_if_nothing_had_been_told() -> None:
+    assert fault_of(429, "", after=0.0).after is None
+    assert fault_of(503, "", after=0.5).after == 0.5
 
 
 def test_many_refusals_in_a_row_hold_up_everybody() -> None:
@@ -410,6 +477,11 @@ def test_retry_after(header: str | None, expected: float | None) -> None:
         ("ftp://x#m", "no model's address"),
         ("http://user:hunter2@127.0.0.1/v1#m", "holds no key or password"),
         ("http://127.0.0.1/v1?key=hunter2#m", "holds no key or password"),
+        ("http://user:hunter2/3@127.0.0.1/v1#m", "no server's address"),
+        ("http:user:hunter2@127.0.0.1/v1#m", "no server's address"),
+        ("http://127.0.0.1:99999/v1#m", "no server's address"),
+        ("http://[::1/v1#m", "no server's address"),
+        ("http://127.0.0.1/vé#m", "no server's address"),
         ("gpt-4o", "write family:SIZE"),
         ("inspect:gpt-4o", "inspect:PROVIDER/MODEL"),
     ],

@@ -61,6 +61,20 @@ def test_a_provider_with_every_fault_is_counted_and_kept(served: pytest.MonkeyPa
     assert KEY not in repr((speaker, speaker.line, tally))
 
 
+def test_a_key_of_the_providers_own_variable_is_cut_out_as_well(served: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Telling(faulty.Echo):
+        def ask(self, listed: list[Ask]) -> list[Reply]:
+            return [Reply(kind="answer", text=f"your key is {KEY}", read=1, written=1) for _ in listed]
+
+    with faulty.running(Telling(), key=KEY) as server:
+        served.setenv("LOOP_BASE_URL", server.url)
+        speaker = speaker_at("inspect:openai-api/loop/tiny", terms=Terms(kept=tmp_path))
+        (reply,) = speaker.ask(asks(1))
+        speaker.close()
+    assert reply.text == "your key is [key]"
+    assert all(KEY.encode() not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
 @pytest.mark.parametrize(
     ("kind", "why"), [("429", "rate limit"), ("500", "server error"), ("drop", "connection"), ("broken", "malformed")]
 )
@@ -117,6 +131,18 @@ def test_the_mock_model_answers_without_a_network() -> None:
     assert {(r.kind, r.text, r.tokens) for r in replies} == {("answer", "Default output from mockllm/model", ())}
     assert replies[0].read > 0
     speaker.close()
+
+
+def test_half_a_character_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    from inspect_ai.model import ModelOutput
+
+    async def generate(*_: object, **__: object) -> ModelOutput:
+        return ModelOutput.from_content("mockllm/model", "cut: \ud83d")
+
+    speaker = speaker_at("inspect:mockllm/model")
+    monkeypatch.setattr(speaker.line.model, "generate", generate)  # type: ignore[attr-defined]
+    assert speaker.ask(asks(1))[0].text == "cut: \ufffd"
+    speaker.close()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,29 @@ def test_only_what_was_paid_for_is_kept(tmp_path: Path) -> None:
         only.ask(asks(4))
 
 
+def test_what_came_and_was_no_reply_is_stored_and_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_KEY", KEY)
+    broken = f'{{"choices": [{{"message": {{"cont: {KEY}'.encode()
+
+    class Broken(faulty.FaultyCall):
+        def answer(self, ask: Ask, body: bytes) -> None:
+            self.server.received[faulty.noted(ask)] += 1
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(broken), broken))
+
+    with faulty.running(key=KEY) as server:
+        server.RequestHandlerClass = Broken
+        speaker = speaker_at(faulty.at(server), terms=replace(terms(tmp_path, key_from="TEST_KEY"), retries=1))
+        for _ in range(2):
+            assert {(reply.kind, reply.why, reply.raw) for reply in speaker.ask(asks(2))} == {("none", "malformed", "")}
+        assert list(server.received.values()) == [4, 4]
+        index = sqlite3.connect(tmp_path / "replies.sqlite")
+        (row,) = index.execute("SELECT DISTINCT kind, form, raw FROM call").fetchall()
+        index.close()
+        assert row[:2] == ("lost", "openai")
+        assert speaker.kept.store.get(row[2]) == broken.replace(KEY.encode(), b"[key]")
+        speaker.close()
+
+
 def test_kept_replies_need_the_same_request_and_address(tmp_path: Path) -> None:
     (ask,) = asks(1)
     kept = Kept(tmp_path)
@@ -193,6 +217,17 @@ def test_the_first_of_two_replies_to_one_request_stays(tmp_path: Path) -> None:
     assert (one.paid(ME).replies, one.paid(ME).usd) == (2, 2.0)
     one.close()
     two.close()
+
+
+def test_a_row_that_cannot_be_written_leaves_the_index_usable(tmp_path: Path) -> None:
+    odd, good = asks(2)
+    kept = Kept(tmp_path)
+    raw = b'{"choices": [{"message": {"content": "x"}}]}'
+    with pytest.raises(OverflowError):
+        kept.keep(odd, identity=ME, form="openai", raw=raw, reply=Reply(kind="answer", read=1 << 70))
+    kept.keep(good, identity=ME, form="openai", raw=raw, reply=Reply(kind="answer", text="x"))
+    assert kept.paid(ME).replies == 1
+    kept.close()
 
 
 def test_damage_is_found(tmp_path: Path) -> None:

@@ -330,6 +330,7 @@ def test_conversations_can_be_read_by_themselves():
         "messages": [
             message | {"quotes": [[0, ["x = 1", "x = 2"], True], [1, ["y", "y"], False]], "charges": [[0, 3, False]]},
             message | {"quotes": [], "charges": [], "belief": []},
+            message | {"quotes": [], "charges": [], "belief": [], "text": "<b>trust</b> me"},
         ],
     }  # fmt: skip
     (talk,) = worst(test, [episode], {"q": 0})
@@ -342,6 +343,7 @@ def test_conversations_can_be_read_by_themselves():
             "believes a 0.200, b 0.800",
         ),
         ("adviser, for b", "(silence)"),
+        ("adviser, for b", "in words: “<b>trust</b> me”"),
         ("judge, turn by turn", "believes a: 0.40 → 0.10"),
         ("verdict", "a 0.100, b 0.900"),
     ]

@@ -93,6 +93,16 @@ def test_mutants_of_ones_own_are_played_like_those_that_ship_and_their_claims_ar
     assert {"critique.accuracy", "critique.judge checks per correct"} <= found
 
 
+def test_mutants_to_judge_alone_are_enough_where_all_speak(tmp_path):
+    rows = [asdict(mutant) for mutant in shipped() if mutant.split == "validation"][:30]
+    file = written(tmp_path / "faults.jsonl", rows)
+    with faulty.running(Talker()) as server:
+        at = faulty.at(server)
+        own = config(tmp_path, file, judge=at, advisers=at, protocols=("critique",), items=4)
+        play_board(own)
+    assert recount(own.workspace).findings == ()
+
+
 TOYS = [
     ("family:xs", "family:m", "slips", True),
     ("hf:weak", "hf:strong", "slips", False),

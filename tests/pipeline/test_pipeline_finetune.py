@@ -13,13 +13,14 @@ import pytest
 import torch
 
 from superalign.cli import finetune as verb
-from superalign.evidence import FirewallError, SuperalignError, Workspace
+from superalign.evidence import FirewallError, SuperalignError, Workspace, holdout
 from superalign.evidence.verify import verify
 from superalign.models import LocalModel, load_model, save_model
 from superalign.oversight import PROTOCOLS, case_of
 from superalign.oversight.protocols import consultancy, debate
 from superalign.pipeline import finetune as module
 from superalign.pipeline import finetune_data
+from superalign.pipeline.desk import Desk
 from superalign.pipeline.finetune import finetune
 from superalign.pipeline.finetune_config import FinetuneConfig
 from superalign.pipeline.finetune_recount import finetunings_of, replay_finetuning
@@ -33,10 +34,14 @@ from superalign.pipeline.finetune_rewards import (
 )
 from superalign.pipeline.tally import Tally, strike
 from superalign.tasks import traces
+from superalign.tasks.item import SPLITS
+from superalign.tasks.own import own_data
+from superalign.tasks.own_splits import split_of
 from superalign.training.trl.fitting import fit_with_trl
 from superalign.training.trl.paying import Pay
 from superalign.training.trl.recipe import TrlRecipe
 from superalign.training.trl.reward import load_reward
+from superalign.training.trl.rows import read_rows
 
 pytest.importorskip("trl", reason='TRL is an extra: pip install "superalign[trl]"')
 
@@ -313,14 +318,15 @@ def test_what_is_held_out_is_refused_before_its_truths_are_opened(folder: Path, 
 
 def test_rows_of_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = folder / "pairs.jsonl"
-    rows = [{"prompt": f"which? {i} ", "chosen": "aaa", "rejected": "bb"} for i in range(30)]
+    rows = [{"prompt": f"Number {i}? ", "chosen": "aaa", "rejected": "bb"} for i in range(30)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = config_of(
         folder, data=str(path), workspace=folder / "file", out=folder / "out", steps=12, rate=2e-2, json=True
     )
     verb.main(config)
     result = json.loads(capsys.readouterr().out)
-    assert result["rows"] + result["after"]["preferred"]["n"] == 30
+    splits = [split_of(f"number {i}?") for i in range(30)]
+    assert (result["rows"], result["after"]["preferred"]["n"]) == (splits.count("train"), splits.count("dev"))
     assert result["loss"]["last"] < result["loss"]["first"]
     assert load_model(f"hf:{folder / 'out'}").digest == result["model"].rpartition("@")[2]
     verb.main(dataclasses.replace(config, json=False))
@@ -333,6 +339,117 @@ def test_rows_of_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     path.write_text("not json\n")
     with pytest.raises(SuperalignError, match="line 1: not JSON"):
         finetune(dataclasses.replace(config, workspace=folder / "bad"))
+
+
+def test_rows_that_name_their_splits_are_taken_by_them(folder: Path) -> None:
+    path = folder / "named.jsonl"
+    where = ("train", "train", "dev", "validation")
+    rows = [{"prompt": f"{i} ", "chosen": "aaa", "rejected": "bb", "split": where[i % 4]} for i in range(16)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = config_of(folder, data=str(path), workspace=folder / "named", steps=1)
+    result = finetune(config)
+    assert (result["rows"], result["after"]["preferred"]["n"]) == (8, 4)
+    with pytest.raises(FirewallError, match=r"R[14]:"):
+        finetune(dataclasses.replace(config, split="validation"))
+    path.write_text(path.read_text() + json.dumps({**rows[0], "prompt": "?", "split": None}) + "\n")
+    with pytest.raises(SuperalignError, match=r"line 17: its split is None, and other rows name theirs"):
+        finetune(config)
+
+
+def test_rows_that_share_one_prompt_are_one_cluster_unless_they_say_otherwise(folder: Path) -> None:
+    path = folder / "alike.jsonl"
+    rows = [{"prompt": "Code as its author left it:", "chosen": f"a{i}", "rejected": f"b{i}"} for i in range(30)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = config_of(folder, data=str(path), workspace=folder / "alike", steps=1)
+    with pytest.raises(
+        SuperalignError, match=r"none of its 30 rows is of the split train \(test\): bring more prompts, or"
+    ):
+        finetune(config)
+    path.write_text("".join(json.dumps({**row, "cluster": i}) + "\n" for i, row in enumerate(rows)))
+    result = finetune(config)
+    splits = [split_of(str(i)) for i in range(30)]
+    assert (result["rows"], result["after"]["preferred"]["n"]) == (splits.count("train"), splits.count("dev"))
+
+
+PAIR = {"chosen": "Yes, it is.", "rejected": "No, never."}
+ALIKE: tuple[tuple[str, Callable[[int], dict[str, Any]]], ...] = (
+    ("dpo", lambda i: {"prompt": f"Is  {i} even? ", **PAIR}),
+    ("reward", lambda i: {"chosen": f"{i} is.", "rejected": f"{i} is not.", "prompt": ""}),
+    ("dpo", lambda i: {"prompt": f"Is {i} even?", **PAIR, "cluster": i // 2}),
+    ("sft", lambda i: {"prompt": f"Is {i} even?", "completion": "Yes.", "label": True}),
+    ("sft", lambda i: {"text": f"{i} is even", "label": i % 2}),
+    ("sft", lambda i: {"prompt": "As ever:", "text": f"{i} is even", "label": i % 2, "cluster": float(i)}),
+)
+
+
+@pytest.mark.parametrize(("method", "made"), ALIKE)
+def test_a_row_has_the_split_that_it_has_everywhere(
+    tmp_path: Path, method: str, made: Callable[[int], dict[str, Any]]
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(made(i)) + "\n" for i in range(60)))
+    elsewhere = own_data(path).splits
+    assert set(elsewhere) == set(SPLITS)
+    rows = read_rows(path)
+    config = FinetuneConfig(model="hf:none", data=str(path), method=method, held=60)  # type: ignore[arg-type]
+    with Workspace.open(tmp_path / "ws", create=True) as ws:
+        desk = Desk(ws=ws, config=config, sizes=None, say=lambda text: None)  # type: ignore[arg-type]
+        material = finetune_data.from_file(desk, config, rows)
+    lines = {split: [row["line"] for row, own in zip(rows, elsewhere, strict=True) if own == split] for split in SPLITS}
+    assert [row["line"] for row in material.train] == lines["train"]
+    assert [row["line"] for row in material.dev] == lines["dev"]
+
+
+def test_conversations_are_split_by_what_is_asked() -> None:
+    talks = [[{"role": "user", "content": "Is 4 even?"}, {"role": "assistant", "content": said}] for said in "ab"]
+    rows = [{"line": 1, "messages": talk} for talk in talks]
+    rows += [{"line": 1, "prompt": talks[0][:1], "completion": talks[0][1:]}, {"line": 1, "prompt": "is 4  even?"}]
+    assert {finetune_data._clusters([row], "x")[0] for row in rows} == {"is 4 even?"}
+
+
+def test_rows_that_repeat_what_is_held_out_are_not_trained_on(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    said = [" ".join(f"word{(7 * i + j) % 97}" for j in range(30)) for i in range(12)]
+    rows = [{"prompt": f"{i}?", "chosen": text, "rejected": "no", "split": "train"} for i, text in enumerate(said)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = FinetuneConfig(model="hf:none", data=str(path))
+    with Workspace.open(tmp_path / "ws", create=True) as ws:
+        holdout.fingerprint(ws, "construction/code/validation", [said[3].split()])
+        holdout.fingerprint(ws, "construction/prose/validation", [f"5? {said[5]} no".casefold().split()])
+        told = list[str]()
+        desk = Desk(ws=ws, config=config, sizes=None, say=told.append)  # type: ignore[arg-type]
+        material = finetune_data.from_file(desk, config, read_rows(path))
+        assert told[0] == f"{12 - len(material.train)} of 12 rows to train on repeat what is held out here: left out"
+        assert told[1] == "no row is of the dev split: nothing is measured before and after"
+        (screen,) = ws.ledger.events("screen")
+        assert not {4, 6} & {row["line"] for row in material.train}
+        assert len(material.train) >= 6
+        assert screen.body["data"] == material.digest
+        assert set(screen.body["shared"].values()) <= {0}
+        path.write_text(json.dumps(rows[3]) + "\n")
+        with pytest.raises(SuperalignError, match="all of its rows to train on repeat what is held out"):
+            finetune_data.from_file(desk, config, read_rows(path))
+
+
+def test_other_weights_or_rows_in_the_same_place_are_another_run(folder: Path) -> None:
+    path, model = folder / "moving.jsonl", bytes_model()
+    rows = [{"prompt": f"{i} ", "chosen": "aaa", "rejected": "bb"} for i in range(20)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    save_model(model, folder / "moving")
+    config = config_of(folder, model=f"hf:{folder / 'moving'}", data=str(path), workspace=folder / "moved", steps=1)
+    first = finetune(config)
+    with torch.no_grad():
+        next(model.network.parameters()).mul_(1.5)
+    save_model(model.sealed(), folder / "moving")
+    second = finetune(config)
+    assert first["base"] != second["base"]
+    assert first["before"] != second["before"], "what other weights said is not told as theirs"
+    path.write_text("".join(json.dumps(row | {"chosen": "b"}) + "\n" for row in rows))
+    assert finetune(config)["before"] != second["before"]
+    assert left_over(config.workspace) == []
+    table = module.Table(judge=model, adviser=bytes_model())
+    told = module.named(config, model, table)
+    assert (told.judge, told.adviser) == (table.judge.identity, table.adviser.identity)
 
 
 SPLIT = ("dev", "train", "train", "train")

@@ -23,6 +23,8 @@ from superalign.models.local import Reading
 from superalign.pipeline import RunConfig
 from superalign.pipeline import run as run_module
 from superalign.pipeline.belief import Watched, base_features
+from superalign.pipeline.game.config import StressConfig
+from superalign.pipeline.game.play import stress
 from superalign.pipeline.recount import recount
 from superalign.pipeline.rerun import rerun
 from superalign.pipeline.validate import _repairs, places_of
@@ -161,6 +163,12 @@ def test_a_context_too_short_for_the_texts_is_said_before_anything_is_written(sa
     config = RunConfig(workspace=tmp_path / "ws", preset="quick", model=f"hf:{saved('neox', 96)}")
     with pytest.raises(SuperalignError, match=r"reads 96 tokens at once; of this run's \d+ texts \d+ need more"):
         run_module.run(config)
+    assert not config.workspace.exists()
+    config = StressConfig(workspace=tmp_path / "ws", preset="quick", sides=("reviewer",), model=config.model)
+    with pytest.raises(
+        SuperalignError, match=r"reads 96 tokens at once; of this stress test's \d+ texts \d+ need more"
+    ):
+        stress(config)
     assert not config.workspace.exists()
 
 

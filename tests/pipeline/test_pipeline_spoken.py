@@ -124,7 +124,7 @@ def test_costs_are_tokens_at_their_price_and_equal_requests_count_in_each_play(w
         accuracy = found[f"board.traces.{cell}.accuracy"]["value"]
         assert found[f"board.traces.{cell}.usd per correct"]["value"] == pytest.approx(usd / accuracy)
     assert set(server.completed.values()) == {1}, "nothing was asked twice"
-    assert told.calls >= sum(server.completed.values()) - 2, "at most: the estimate, and the judge's first answer"
+    assert told.calls >= sum(server.completed.values()), "an upper bound"
     paid = sum(found[f"board.traces.{c}.usd per play"]["value"] for c in ("unaided", "ensemble", "debate")) * 12
     assert told.usd > paid
 
@@ -237,7 +237,7 @@ def test_a_judge_can_be_tempered_on_the_lesson_and_its_scale_follows(tmp_path, m
         own = spoken(tmp_path, server, protocols=("critique",), temper=6)
         told = []
         play_board(own, tell=told.append)
-        assert told[0].calls >= sum(server.completed.values()) - 2
+        assert told[0].calls >= sum(server.completed.values())
     scale = results(own.workspace)["traces: the judge in words, tempered, seed 0"]["scale"]
     assert {r["spoken"]["scale"] for r in results(own.workspace).values() if "spoken" in r} == {scale}
     assert recount(own.workspace).findings == ()
@@ -273,6 +273,9 @@ def test_a_limit_that_is_reached_ends_the_board_and_a_higher_one_goes_on_from_th
         play_board(dataclasses.replace(own, limit=3 * cost))
         assert set(server.completed.values()) == {1}, "nothing that was paid for was asked again"
         assert sum(server.completed.values()) == whole
+        play_board(dataclasses.replace(own, limit=cost / 2), tell=told.append)
+        assert told[-1].calls == 0, "nothing is left to ask: no limit is in the way"
+        assert not told[-1].over
     assert done < set(results(own.workspace))
     assert recount(own.workspace).findings == ()
     with faulty.running(Talker()) as server:

@@ -16,6 +16,9 @@ from superalign.training.trl.fitting import Fitted, fit_with_trl
 from superalign.training.trl.paying import Pay, paid
 from superalign.training.trl.recipe import TrlRecipe
 from superalign.training.trl.reward import begin_reward, load_reward, pack_reward, unpack_reward
+from superalign.training.trl.rows import read_rows
+from superalign.training.trl.running import Place, place_of
+from superalign.training.trl.tokens import fitting
 
 pytest.importorskip("trl", reason='TRL is an extra: pip install "superalign[trl]"')
 
@@ -128,6 +131,19 @@ def test_every_method_moves_the_model_towards_what_it_is_told(
     assert fitted.digest not in (base.digest, once["grpo", rank].digest)
 
 
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_a_step_in_several_passes_is_logged_with_the_same_loss(method: str) -> None:
+    """Whether TRL divides by the tokens of the whole step, or transformers by the number of passes."""
+    still = bytes_model()
+    for module in still.network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    whole, parts = (
+        fit(still, method, recipe=TrlRecipe(**{**_fields(RECIPE), "steps": 2, "accumulate": n})) for n in (1, 2)
+    )
+    assert parts.losses == pytest.approx(whole.losses, rel=1e-4)
+
+
 def test_another_seed_gives_other_weights(base: LocalModel, once: dict[tuple[str, int], Fitted]) -> None:
     other = fit(base, "sft", recipe=TrlRecipe(**{**_fields(RECIPE), "seed": 1}))
     assert other.digest != once["sft", 0].digest
@@ -227,6 +243,8 @@ BAD: tuple[tuple[str, list[dict[str, Any]], str], ...] = (
     ("dpo", [PAIRS[0], {"prompt": "p", "chosen": "c"}], r"row 1, field 'rejected' is missing"),
     ("dpo", [PAIRS[0], {**PAIRS[0], "chosen": 3, "line": 9}], r"row 1 \(line 9\), field 'chosen' is int '3'"),
     ("dpo", [{**PAIRS[0], "rejected": " "}], "field 'rejected' is empty"),
+    ("dpo", [{**PAIRS[0], "chosen": "\ud83d"}], "field 'chosen' holds half a character"),
+    ("sft", [{"messages": [{"role": "user", "content": "\ude00"}]}], "field 'messages' holds half a character"),
     ("dpo", [{**PAIRS[0], "sure": 1.5}], "field 'sure': 1.5 is no probability"),
     ("reward", [{**PAIRS[0], "sure": float("nan")}], "field 'sure'"),
     ("sft", [{"prompt": [{"role": "user"}], "completion": "c"}], "is no message"),
@@ -247,6 +265,8 @@ ODD: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("sft", {"steps": 0}, "steps, batch"),
     ("sft", {"rate": float("nan")}, "the rate is above 0"),
     ("sft", {"accumulate": 3}, "a multiple of accumulate"),
+    ("sft", {"clip": float("inf")}, "every number is finite"),
+    ("grpo", {"floor": float("nan")}, "every number is finite"),
     ("dpo", {"beta": 0.0}, "beta is above 0"),
     ("grpo", {"generations": 1}, "give at least two"),
     ("grpo", {"generations": 3}, "do not fill batches"),
@@ -296,6 +316,50 @@ def test_a_state_of_another_run_is_refused_and_other_folders_are_left_alone(base
     with pytest.raises(FinetuneError, match="no state of a training"):
         fit(base, "sft", resume=tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_what_is_said_may_hold_any_line_end(tmp_path: Path) -> None:
+    """JSON leaves U+2028 and U+0085 as they are, and so do rows and logs: a row is over at a line feed alone."""
+    text = "a\u2028b\x85c\x0bd"
+    place, log = Place(folder=tmp_path), tmp_path / "log.jsonl"
+    place.write(step=0, said=text)
+    assert [line["said"] for line in place.lines()] == [text]
+    log.write_bytes(log.read_bytes() + b'{"step": 1, "sa')
+    assert [line["said"] for line in place.lines()] == [text], "and a torn line is left out"
+    rows = tmp_path / "rows.jsonl"
+    rows.write_bytes(f'\ufeff{{"text": "{text[:4]}"}}\r\n\r\n{{"text": "b"}}'.encode())
+    assert read_rows(rows) == [{"text": text[:4], "line": 1}, {"text": "b", "line": 3}]
+    rows.write_bytes(b'{"text": "caf\xe9"}\n')
+    with pytest.raises(FinetuneError, match="not UTF-8"):
+        read_rows(rows)
+    rows.write_text("[" * 100_000)
+    with pytest.raises(FinetuneError, match="line 1: not JSON"):
+        read_rows(rows)
+
+
+def test_killed_while_its_state_is_removed_a_run_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(path: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            (path / "run.json").unlink()
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("superalign.training.trl.running.shutil.rmtree", half)
+        with pytest.raises(Killed), place_of(tmp_path / "state", "key") as place:
+            place.write(step=0, loss=1.0)
+    with place_of(tmp_path / "state", "key") as place:
+        assert (place.state, place.lines()) == (None, [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_prompts_of_messages_leave_room_for_how_answers_begin() -> None:
+    tokenizer = bytes_model().tokenizer
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}12345{% endif %}"
+    )
+    rows = [{"prompt": [{"role": "user", "content": "x" * n}]} for n in (10, 11)]
+    recipe = TrlRecipe(length=19, tokens=4)
+    assert fitting(rows, tokenizer, recipe, "grpo") == rows[:1]
 
 
 def test_a_torn_state_is_not_gone_on_from(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from superalign.cli.costs import print_estimate, say_costs
 from superalign.cli.tables import cell, show
 from superalign.pipeline.interpret_config import InterpretConfig
 
@@ -17,11 +18,14 @@ def main(config: Annotated[InterpretConfig, tyro.conf.arg(name="")]) -> None:
     """Explain every neuron and head of a model, score the explanations beside their controls, and search it."""
     from superalign.cli.watching import watched
     from superalign.evidence import Workspace
-    from superalign.pipeline.interpret import expected_stages, interpret
+    from superalign.pipeline.interpret import estimated, expected_stages, interpret
     from superalign.report.interpret_book import write_interpretation
 
+    if config.dry_run:
+        return say_costs(estimated(config), as_json=config.json, part="site")
+
     def work(say: Any) -> dict[str, Any]:
-        result = interpret(config, say=say)
+        result = interpret(config, say=say, tell=lambda found: print_estimate(found, err=True, part="site"))
         say("pages")
         with Workspace.open(config.workspace, create=False, write=False) as ws:
             write_interpretation(ws, config.workspace / "interpretation", interpretation=result["interpretation"])
@@ -35,10 +39,11 @@ def main(config: Annotated[InterpretConfig, tyro.conf.arg(name="")]) -> None:
     if config.json:
         rows = [{key: body[key] for key in SHOWN} for body in found]
         print(json.dumps(result | {"page": str(page), "measurements": rows}))
-        return
+        return None
     _print_families(found)
     _print_others(found)
     print(f"page: {page}\ncheck it: superalign verify --level 2 --workspace {config.workspace}")
+    return None
 
 
 def _print_families(bodies: list[dict[str, Any]]) -> None:

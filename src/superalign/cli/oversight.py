@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from superalign.cli.costs import print_estimate, say_costs
 from superalign.pipeline.board_config import OversightConfig
 
 if TYPE_CHECKING:
     from superalign.pipeline.board_own import Own
-    from superalign.pipeline.spoken_estimate import Estimate
 
 COLUMNS = (
     "accuracy", "honest", "dishonest", "brier", "bits gained", "judge tokens per correct", "judge checks per correct",
@@ -62,11 +61,7 @@ def _say_costs(config: OversightConfig, own: Mapping[str, Own]) -> None:
     from superalign.pipeline.board_config import sized
     from superalign.pipeline.spoken_estimate import estimated
 
-    found = estimated(config, sized(board_sizes(config.preset), config), own)
-    if config.json:
-        print(json.dumps({"dry_run": True} | asdict(found)))
-    else:
-        _print_estimate(found, err=False)
+    say_costs(estimated(config, sized(board_sizes(config.preset), config), own), as_json=config.json)
 
 
 def _played(config: OversightConfig, own: Mapping[str, Own]) -> dict[str, Any]:
@@ -88,7 +83,7 @@ def _played(config: OversightConfig, own: Mapping[str, Own]) -> dict[str, Any]:
             print(line, file=sys.stderr, flush=True)
     asked = config.judge == PERSON  # a person is asked at this terminal
     return watched(
-        lambda say: play_board(config, own=own, say=say, tell=lambda found: _print_estimate(found, err=True)),
+        lambda say: play_board(config, own=own, say=say, tell=lambda found: print_estimate(found, err=True)),
         total=total,
         done=done,
         bar=not asked,
@@ -103,32 +98,6 @@ def _about(task: str, own: Own, unplayed: Mapping[str, str]) -> Iterator[str]:
         yield f"left out of {task}: {name}: {why}"
     if cut := wide(own.data):
         yield f"{task}: {cut} rows of validation have over two options: the right one and one other, drawn, are played"
-
-
-def _print_estimate(found: Estimate, *, err: bool) -> None:
-    """What a board would cost at most, cell by cell; what the limit, if there is one, has to do with it."""
-    from rich.console import Console
-    from rich.table import Table
-
-    stream = sys.stderr if err else sys.stdout
-    table = Table(title="before the first request: what is left to ask, at most", title_justify="left")
-    for column in ("cell", "calls", "tokens read", "tokens written", "USD"):
-        table.add_column(column, justify="left" if column == "cell" else "right")
-    for cell in found.cells:
-        table.add_row(cell.cell, f"{cell.calls:,}", f"{cell.read:,}", f"{cell.written:,}", _usd(cell.usd))
-    table.add_row("in all", f"{found.calls:,}", f"{found.read:,}", f"{found.written:,}", _usd(found.usd))
-    Console(file=stream, width=None if stream.isatty() else 120).print(table)
-    print(
-        "an upper bound: every answer at its limit of tokens, every prompt at a third of its characters"
-        + (f"; spent before: {_usd(found.spent)} USD" if found.spent else "")
-        + (f"; the limit of {_usd(found.limit)} USD could be reached in {found.over}" if found.over else ""),
-        file=stream,
-        flush=True,
-    )
-
-
-def _usd(amount: float | None) -> str:
-    return "unknown" if amount is None else f"{amount:,.4f}"
 
 
 def _print_task(task: str, bodies: list[dict[str, Any]]) -> None:

@@ -139,7 +139,7 @@ def _export(config: TasksConfig) -> None:
     from superalign.tasks.own_export import written
 
     out = config.out or Path("preferences.jsonl")
-    rows = _rows(config)
+    rows = [{**row, "split": config.split} for row in _rows(config)]  # whoever reads the file knows it
     written(rows, out)
     print(json.dumps({"out": str(out), "rows": len(rows)}) if config.json else out)
 

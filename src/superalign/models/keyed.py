@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import re
 import weakref
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from superalign.models.speakers import speaker_at
 WORDS = "words:"
 """Before the address of a model here: it is asked in words, where it would be read by log-probabilities."""
 HERE = ("family:", "hf:")
+_FORM = re.compile(r"~[0-9a-f]{8}$")
 
 
 def keyed(address: str, variable: str, *, terms: Terms | None = None) -> Speaker:
@@ -28,20 +30,21 @@ def keyed(address: str, variable: str, *, terms: Terms | None = None) -> Speaker
 
     Its connections are closed when nobody holds it any more. Raises ModelError as `speaker_at` does.
     """
-    terms = terms or Terms()
-    if not terms.key_from and address.startswith(("http://", "https://")) and os.environ.get(variable, "").strip():
+    terms, bare = terms or Terms(), address.removeprefix(WORDS)
+    if not terms.key_from and bare.startswith(("http://", "https://")) and os.environ.get(variable, "").strip():
         terms = replace(terms, key_from=variable)
-    speaker = speaker_at(address.removeprefix(WORDS), terms=terms)
+    speaker = speaker_at(bare, terms=terms)
     if isinstance(speaker, RemoteSpeaker):
         weakref.finalize(speaker, speaker.line.close)
     return speaker
 
 
 def called(speaker: Speaker) -> str:
-    """A speaker's name for tables: without the server it is on, or its digest.
+    """A speaker's name for tables: without the server it is on, or its form and digest.
 
     >>> from types import SimpleNamespace
-    >>> [called(SimpleNamespace(identity=name)) for name in ("http://h/v1#small", "tiny@3f1c", "inspect:p/m at http://h")]
+    >>> told = ("http://h/v1#small", "tiny~02ec28b3@3f1c", "inspect:p/m at http://h")
+    >>> [called(SimpleNamespace(identity=name)) for name in told]
     ['small', 'tiny', 'inspect:p/m']
     """
-    return speaker.identity.partition(" at ")[0].rpartition("#")[2].partition("@")[0]
+    return _FORM.sub("", speaker.identity.partition(" at ")[0].rpartition("#")[2].partition("@")[0])

@@ -6,7 +6,7 @@
 
 One reply an ask, in their order, whatever happened: a refusal, a cut and an answer that never came are replies of their
 kind, so that they stay in every denominator. Only what would fail every further ask, too, is raised: a key that is
-refused, a spending limit that is reached. What was paid for until then is kept.
+refused, a spending limit that is reached. What was paid for until then is kept, where anything is.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def _spoken(address: str, allow_organism: bool) -> Speaker:
 def _vllm(address: str, allow_organism: bool) -> Speaker:
     from superalign.models.vllm import vllm_speaker
 
-    return vllm_speaker(address)
+    return vllm_speaker(address, allow_organism=allow_organism)
 
 
 _LOCAL: dict[str, Callable[[str, bool], Speaker]] = {"family": _spoken, "hf": _spoken, "vllm": _vllm}

@@ -14,23 +14,26 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
+from functools import partial
 from typing import Any
 
 import superalign
 from superalign.evidence import Finding, SuperalignError, Workspace, holdout
 from superalign.oversight import Lesson, Protocol, play
-from superalign.oversight.identity import rules_digest
+from superalign.oversight.identity import fitted_digest, rules_digest
 from superalign.pipeline.board_config import (
     ADDED,
     PERSON,
     PRIMARY,
     SETTINGS,
     SPENDING,
+    BoardSizes,
     OversightConfig,
     board_sizes,
     is_own,
     settled,
     sized,
+    speaks,
     why_not,
 )
 from superalign.pipeline.board_curves import budget_cells, cells_in_all, score_curve
@@ -52,7 +55,6 @@ from superalign.pipeline.board_seats import (
     Field,
     cast_of,
     enter_judge,
-    fingerprint,
     in_their_seats,
     referee_of,
     seated,
@@ -108,6 +110,7 @@ def play_board(
         if voices:
             tell(afforded(terms, sizes, chosen, voices, own))
         cast = replace(cast_of(config, voices), own=own)
+        _check_room(config, sizes, cast)
         with Workspace.open(config.workspace, create=True) as ws:
             if voices:
                 voices = kept_by(voices, terms, ws)
@@ -116,6 +119,15 @@ def play_board(
     finally:
         if voices:
             voices.close()
+
+
+def _check_room(config: OversightConfig, sizes: BoardSizes, cast: Cast) -> None:
+    """Raises SuperalignError where a model would be shown texts of our tasks cut; yours are looked at when read."""
+    from superalign.pipeline.room import check_texts_room, texts_of
+
+    for task in sorted({"slips", "traces", "mutants"} & set(config.tasks)):
+        splits = [partial(page_of, task, split, sizes) for split in ("train", "validation")]
+        check_texts_room(f"board on {task}", partial(texts_of, splits), *cast.models)
 
 
 def _play(desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol], cast: Cast) -> dict[str, Any]:
@@ -314,7 +326,7 @@ def _played(
     episodes = [packed_episode(e) for e in play(cell.protocol, field.cases(field.test), players, seed=seed)]
     _judged_enough(field.task, cell.name, episodes)
     digest = desk.ws.store.put_json({"protocol": cell.name, "task": field.task, "seed": seed, "episodes": episodes})
-    subject = enter_judge(desk, cell.name, field, config, fingerprint(players), cast)
+    subject = enter_judge(desk, cell.name, field, config, fitted_digest(players), cast)
     result: dict[str, Any] = {"episodes": digest, "subject": subject}
     if cast.voices:
         scale = getattr(players["judge"], "scale", 1.0) if cast.voices.judge else 1.0
@@ -340,6 +352,6 @@ def at_the_table(
     trained = lesson.players
     if cell.adapts:
         trained = adapted_players(cell.protocol, lesson)
-    elif cell.protocol.train is not None:
+    elif cell.protocol.train is not None and not (cell.protocol.wraps and speaks(config.advisers)):
         trained = cell.protocol.train(lesson)
     return {**players, **trained, "referee": players.get("referee")}

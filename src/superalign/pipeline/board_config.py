@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
+
+from superalign.pipeline import spending
 
 TASKS = ("slips", "traces", "mutants", "rules", "pixels")
 OWN = "data:"
@@ -64,30 +66,25 @@ class OversightConfig:
     """What a judge that speaks is asked: judge, judge-reasons, or a file of your own (.md)."""
     adviser_prompts: tuple[str, ...] = field(default=(), metadata={"added": True})
     """What advisers that speak are asked, in the place of the prompts that ship: SEAT=NAME or SEAT=FILE.md."""
+    judge_tokens: int = field(default=0, metadata={"added": True})
+    """Of a judge's answer, at most, where it speaks; 0: 8 for a letter, 400 for reasons. One that thinks before it
+    answers needs more."""
     temper: int = field(default=0, metadata={"added": True})
     """Lesson items on which it is fitted how far a judge that speaks can be trusted; 0: it is taken at its word."""
-    concurrency: int = field(default=8, metadata={"added": True})
-    """Requests under way at once, to each model that speaks."""
-    per_minute: int | None = field(default=None, metadata={"added": True})
-    """Requests a minute to each, at most."""
-    tokens_per_minute: int | None = field(default=None, metadata={"added": True})
-    """Tokens a minute to each, at most."""
-    timeout: float = field(default=120.0, metadata={"added": True})
-    """Seconds that one request may take."""
-    retries: int = field(default=6, metadata={"added": True})
-    """Further tries of a request that failed."""
-    price: tuple[float, float] | None = field(default=None, metadata={"added": True})
-    """USD for a million tokens, read and written. Needed for a limit; 0 0 for a server of your own."""
+    concurrency: spending.Concurrency = field(default=8, metadata={"added": True})
+    per_minute: spending.PerMinute = field(default=None, metadata={"added": True})
+    tokens_per_minute: spending.TokensPerMinute = field(default=None, metadata={"added": True})
+    timeout: spending.Timeout = field(default=120.0, metadata={"added": True})
+    retries: spending.Retries = field(default=6, metadata={"added": True})
+    price: spending.Price = field(default=None, metadata={"added": True})
     adviser_price: tuple[float, float] | None = field(default=None, metadata={"added": True})
     """The same of the advisers, where it is another one."""
-    limit: float | None = field(default=None, metadata={"added": True})
-    """USD that this workspace may spend on these models in all: no request is sent that could cross it."""
+    limit: spending.Limit = field(default=None, metadata={"added": True})
     key_from: str = field(default="", metadata={"added": True})
     """Name of the environment variable that holds the key; empty: the provider's own, for a server none."""
     adviser_key_from: str = field(default="", metadata={"added": True})
     """The same of the advisers; empty: as the judge's, if they are at the same place."""
-    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = field(default=False, metadata={"added": True})
-    """Say what the board would cost at most, and stop: nothing is sent, nothing is written."""
+    dry_run: spending.DryRun = field(default=False, metadata={"added": True})
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = field(default=False, metadata={"added": True})
     """Only go on with a board of exactly these options; where the workspace has none, say what differs, and stop."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -132,10 +129,7 @@ CURVES: dict[str, tuple[int, ...]] = {"default": (2, 8), "quick": ()}
 """Preset → further budgets."""
 PERSON, PROMPT = "person", "prompt:"
 """Judges that are no language model's likelihood."""
-SPENDING = (
-    "concurrency", "per_minute", "tokens_per_minute", "timeout", "retries", "price", "adviser_price", "limit",
-    "key_from", "adviser_key_from", "dry_run",
-)  # fmt: skip
+SPENDING = (*spending.SPENDING, "adviser_price", "adviser_key_from")
 """On what terms models that speak are asked: no part of what is played, but for what it costs."""
 SETTINGS = ("workspace", "json", "resume", *SPENDING)
 """Options that are no part of what is played."""
@@ -183,8 +177,7 @@ def settled(config: OversightConfig) -> OversightConfig:
     """
     dear = config.judge == PERSON or speaks(config.judge) or speaks(config.advisers)
     curve = sorted(set(config.curve or (() if dear else CURVES[config.preset])) - {config.budget})
-    usual: dict[str, Any] = {f.name: f.default for f in fields(OversightConfig) if f.name in SPENDING}
-    return replace(config, curve=tuple(curve), resume=False, **usual)
+    return replace(spending.without_terms(config, SPENDING), curve=tuple(curve), resume=False)
 
 
 def why_not(protocol: str, referee: bool, task: str) -> str:

@@ -24,9 +24,13 @@ CURVED = ("unaided", "ensemble", "consultancy" + ADAPTED, "debate" + ADAPTED, "c
 
 
 def budget_cells(task: str, budget: int, chosen: Mapping[str, Protocol]) -> list[Cell]:
-    """What is played on a task at a further budget, of what was chosen for the board."""
+    """What is played on a task at a further budget, of what was chosen for the board, and as it was chosen.
+
+    Whom the board asks for verdicts only (a person, a model that speaks) is asked for nothing else here, either.
+    """
     known = protocols(budget)
-    cells = cells_of(task, {name: known[name] for name in chosen if name in known})
+    again = {name: replace(known[name], record=each.record) for name, each in chosen.items() if name in known}
+    cells = cells_of(task, again)
     return [replace(cell, name=at_budget(cell.name, budget)) for cell in cells if cell.name in CURVED]
 
 

@@ -244,13 +244,21 @@ def lesson_of(desk: Desk, page: Page) -> Page:
 
     Raises SuperalignError where nothing of yours is left.
     """
-    if not is_own(page.task) or own_form(page.task) == "mutant":
-        return screened(desk, page)
-    out = {row for rows in holdout.repeated(desk.ws, told_of(page)).values() for row in rows}
-    kept = tuple(item for at, item in enumerate(page.items) if at not in out)
-    if page.items and not kept:
+    left = unrepeated(desk, page)
+    if is_own(page.task) and page.items and not left.items:
         raise SuperalignError(
             f"{page.task}: each of its {len(page.items)} lessons shares half of its words or more with what is held "
             "out: take what all rows share (a template) out of them, or give like rows one cluster"
         )
+    return left
+
+
+def unrepeated(desk: Desk, page: Page) -> Page:
+    """The same, whatever is left."""
+    if not page.items:
+        return page
+    if not is_own(page.task) or own_form(page.task) == "mutant":
+        return screened(desk, page)
+    out = {row for rows in holdout.repeated(desk.ws, told_of(page)).values() for row in rows}
+    kept = tuple(item for at, item in enumerate(page.items) if at not in out)
     return replace(page, items=kept, truths=MappingProxyType({item.id: page.truths[item.id] for item in kept}))

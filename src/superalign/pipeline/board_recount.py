@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from superalign.evidence import Event, Finding, Workspace
@@ -13,7 +13,7 @@ from superalign.oversight.referee import PieceReferee
 from superalign.oversight.types import Case
 from superalign.pipeline.board_config import SETTINGS, TASKS, BoardSizes, OversightConfig, is_own, speaks
 from superalign.pipeline.board_curves import budget_cells, score_curve
-from superalign.pipeline.board_own import Own, lesson_of, own_again
+from superalign.pipeline.board_own import Own, own_again, unrepeated
 from superalign.pipeline.board_scores import (
     Cell,
     cells_of,
@@ -104,13 +104,26 @@ def _heard_again(ws: Workspace, board: Board, task: str, done: Stored) -> Voices
     voices = voices_again(board.event.body["spoken"], config, ws.store)
     for seed in range(config.seed, config.seed + config.seeds) if voices.judge and config.temper else ():
         told = done(tempering_stage(task, seed))
-        lesson = lesson_of(board.desk(ws), board.page(task, "train"))
-        opened = open_page(board.desk(Tally(ws)), lesson)
+        opened = open_page(board.desk(Tally(ws)), _lesson_then(ws, board, task, told["lesson"]))
         judge = judge_in_words(config, voices, again(ws.store, voices.judge, told), by=_using(done, board, task, seed))
         mine = scale_of(judge, Field(task=task, lesson=opened, test=opened), config, seed)
         if not same_scale(mine, told["scale"]):
             raise ValueError(f"{task}, seed {seed}: the judge's scale {told['scale']} is not what its answers give")
     return voices
+
+
+def _lesson_then(ws: Workspace, board: Board, task: str, digest: str) -> Page:
+    """What was learned from, as it is on record: what was held out later is screened out of no earlier lesson.
+
+    Raises ValueError for a lesson that lacks what still repeats nothing held out.
+    """
+    page = board.page(task, "train")
+    kept = {str(item["id"]) for item in ws.store.get_json(digest)["items"]}
+    items = tuple(item for item in page.items if item.id in kept)
+    now = {item.id for item in unrepeated(board.desk(ws), page).items}
+    if len(items) < len(kept) or not now <= kept:
+        raise ValueError(f"{task}: the lesson on record is not what its training split leaves")
+    return replace(page, items=items, truths={item.id: page.truths[item.id] for item in items})
 
 
 def _using(done: Stored, board: Board, task: str, seed: int) -> str:

@@ -24,7 +24,7 @@ from superalign.pipeline.pages import open_page
 from superalign.pipeline.spoken import Voices, settled_voices, voices_of
 from superalign.pipeline.spoken_heard import Ear
 from superalign.pipeline.spoken_recount import voices_again
-from superalign.pipeline.stored import Stored
+from superalign.pipeline.stored import Stored, shipped
 from superalign.pipeline.tally import Tally
 
 TOLERANCE = 1e-3
@@ -46,12 +46,13 @@ def play_boards_again(board: Board, ws: Workspace, *, say: Callable[[str], None]
     config = board.config
     if config.judge == PERSON:
         raise SuperalignError("a person judged: nobody is asked again")
-    for address in (config.judge.removeprefix(PROMPT).removeprefix(WORDS), config.advisers.removeprefix(WORDS)):
+    judge, advisers = config.judge.removeprefix(PROMPT).removeprefix(WORDS), config.advisers.removeprefix(WORDS)
+    for address in (judge, advisers, config.stand_in):
         if address.startswith(SPEAKING):
             raise SuperalignError(
                 f"{address!r:.80} is asked elsewhere, and its weights are not in the store: such boards end at level 2"
             )
-        if not address.startswith("family:"):
+        if not shipped(address):
             raise SuperalignError(f"{address!r:.80} is an address that no ledger can give: such boards end at level 2")
     chosen, done = chosen_protocols(config), Stored(ws, board)
     cast = replace(cast_of(config, _voices(board, ws, done)), own=board.own)

@@ -60,7 +60,7 @@ class Cell:
     @property
     def trains(self) -> bool:
         """Are players trained by playing?"""
-        return self.adapts or self.protocol.train is not None
+        return self.adapts or self.protocol.learns
 
 
 def chosen_protocols(config: OversightConfig) -> dict[str, Protocol]:
@@ -97,11 +97,14 @@ def dear(config: OversightConfig, protocol: Protocol) -> str:
     Raises SuperalignError for one that was asked for by name.
     """
     who = "judge" if speaks(config.judge) else "advisers" if speaks(config.advisers) and protocol.seats else ""
-    if not who or protocol.train is None:
+    if not who or not protocol.learns:
         return ""
     why = f"it trains its players by hundreds of plays, in each of which the {who} would be asked in words"
     if protocol.name in config.protocols:
-        raise SuperalignError(f"{protocol.name}: {why}: leave it out, or seat models that don't speak")
+        raise SuperalignError(
+            f"{protocol.name}: {why}: leave it out, seat models that don't speak, or play it under Inspect, where a "
+            "short lesson teaches them"
+        )
     return why
 
 
@@ -122,7 +125,7 @@ def for_a_person(chosen: Mapping[str, Protocol], *, asked_for: Sequence[str]) ->
     """The protocols that a person can judge: none that trains or adapts its judge by hundreds of plays, and none asks
     for the record alone. Raises SuperalignError where one was asked for by name.
     """
-    trained = [name for name, protocol in chosen.items() if protocol.train is not None]
+    trained = [name for name, protocol in chosen.items() if protocol.learns]
     if odd := sorted(set(trained) & set(asked_for)):
         raise SuperalignError(f"{odd[0]} trains its judge by hundreds of plays: leave it out where a person judges")
     return {name: replace(protocol, record=False) for name, protocol in chosen.items() if name not in trained}

@@ -158,8 +158,9 @@ def tempered(desk: Desk, field: Field, config: OversightConfig, voices: Voices, 
 
     def fit() -> dict[str, Any]:
         ear = Ear(voices.judge.speaker)  # type: ignore[union-attr]
-        heard = {"scale": scale_of(judge_in_words(config, voices, ear), field, config, seed)}
-        return heard | {"heard": desk.ws.store.put_json(ear.heard), "silent": desk.ws.store.put_json(ear.silent)}
+        scale = scale_of(judge_in_words(config, voices, ear), field, config, seed)
+        heard, silent = desk.ws.store.put_json(ear.heard), desk.ws.store.put_json(ear.silent)
+        return {"scale": scale, "lesson": field.lesson.digest, "heard": heard, "silent": silent}
 
     return float(desk.stage(tempering_stage(field.task, seed), fit, *voices.parts)["scale"])
 
@@ -282,19 +283,6 @@ def trained_net(desk: Desk, budget: int, seed: int) -> PixelJudge:
 
     kept = desk.once(f"judge of pictures, {budget} pixels, seed {seed}", train, actor="trainer")
     return PixelJudge.from_bytes(desk.ws.store.get(kept["weights"]))
-
-
-def fingerprint(players: Mapping[str, Any]) -> str:
-    """Digest of what the judge, and whoever estimates for it, were fitted to be."""
-    parts: list[Any] = []
-    for player in (players["judge"], players.get("estimator")):
-        while player is not None:
-            net = getattr(player, "net", None)
-            known = isinstance(player, ReaderJudge | PromptedJudge | SpokenJudge)
-            own = player.digest if known else list(getattr(player, "weights", ()))
-            parts.append([type(player).__name__, own, net.digest if net else ""])
-            player = getattr(player, "judge", None)
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def enter_judge(desk: Desk, cell: str, field: Field, config: OversightConfig, weights: str, cast: Cast) -> str:

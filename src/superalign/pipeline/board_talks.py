@@ -47,8 +47,9 @@ def _line(message: Mapping[str, Any], options: tuple[str, ...]) -> dict[str, str
         + {None: "", True: ": checked, so it is", False: ": checked, it is not"}[c["holds"]]
         for c in (dict(zip(Charge._fields, charge, strict=True)) for charge in message["charges"])
     ]
+    spoken = [f"in words: “{message['text']}”"] if message["text"].strip() else []
     stated = [f"believes {_belief(message['belief'], options)}"] if message["belief"] else []
-    return {"who": who, "what": "; ".join([*said, *charged, *stated]) or "(silence)"}
+    return {"who": who, "what": "; ".join([*said, *charged, *spoken, *stated]) or "(silence)"}
 
 
 def _quoted(texts: Sequence[str], options: tuple[str, ...]) -> str:

@@ -25,9 +25,11 @@ from superalign.pipeline.finetune_data import (
     answers_of,
     asked_rows,
     by_beliefs,
+    content_of,
     entered,
     from_file,
     given_rows,
+    is_file,
     labelled,
     pages_of,
 )
@@ -52,6 +54,14 @@ class Rewards:
     dev: Any = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Who sits at a protocol's table."""
+
+    judge: LocalModel
+    adviser: LocalModel
+
+
 def finetune(config: FinetuneConfig, *, say: Say = lambda text: None) -> dict[str, Any]:
     """Train, measure before and after on dev, write the model; returns what was trained and where it lies.
 
@@ -63,10 +73,11 @@ def finetune(config: FinetuneConfig, *, say: Say = lambda text: None) -> dict[st
         raise SuperalignError(f"--model {config.model}: weights are needed to train: use hf:NAME-OR-PATH")
     base = load_model(config.model)
     recipe = resolved(recipe_of(config), config.method, context=base.context)
+    table = table_of(config)
     with Workspace.open(config.workspace, create=True) as ws:
-        desk = Desk(ws=ws, config=replace(config, out=None), sizes=recipe, say=say)  # type: ignore[arg-type]
+        desk = Desk(ws=ws, config=named(config, base, table), sizes=recipe, say=say)  # type: ignore[arg-type]
         register(desk, base, base=BASE, address=config.model)
-        material, rewards = gathered(desk, config, base)
+        material, rewards = gathered(desk, config, base, table)
         sources = [material.digest] + ([material.signal] if config.method == "grpo" else [])
         plan_fit(ws, name=f"{config.method} of {base.name}", base=base.digest, data=sources)
         _begin(desk, config, base, recipe, material)
@@ -115,13 +126,31 @@ def _unmoved(config: FinetuneConfig, kept: dict[str, Any]) -> str:
     )
 
 
-def gathered(desk: Desk, config: FinetuneConfig, base: LocalModel) -> tuple[Material, Rewards]:
+def table_of(config: FinetuneConfig) -> Table | None:
+    """Judge and adviser; None where labels are learned from."""
+    if config.signal == LABELS:
+        return None
+    judge = load_model(config.judge)
+    return Table(judge=judge, adviser=load_model(config.adviser) if config.adviser else judge)
+
+
+def named(config: FinetuneConfig, base: LocalModel, table: Table | None) -> FinetuneConfig:
+    """The config as stages are named by it: models by their weights and a file by its content, not by where they lie.
+
+    So that nothing is found again that was made of other weights, or of other rows, in the same place.
+    """
+    data = f"{Path(config.data).name}@{content_of(Path(config.data))}" if is_file(config) else config.data
+    told = replace(config, out=None, model=base.identity, data=data)
+    return replace(told, judge=table.judge.identity, adviser=table.adviser.identity) if table else told
+
+
+def gathered(desk: Desk, config: FinetuneConfig, base: LocalModel, table: Table | None) -> tuple[Material, Rewards]:
     """The rows and, for GRPO, what completions earn. Raises FirewallError before a refused page is opened."""
     if (rows := given_rows(config)) is not None:
         return from_file(desk, config, rows), Rewards()
     pages = pages_of(desk, config, base.digest)
-    if config.signal != LABELS:
-        return _by_protocol(desk, config, pages)
+    if table is not None:
+        return _by_protocol(desk, config, pages, table)
     material = labelled(desk, config, pages)
     if config.method != "grpo":
         return material, Rewards()
@@ -134,12 +163,10 @@ def gathered(desk: Desk, config: FinetuneConfig, base: LocalModel) -> tuple[Mate
     return material, Rewards(train=found[0], dev=found[1])
 
 
-def _by_protocol(desk: Desk, config: FinetuneConfig, pages: Pages) -> tuple[Material, Rewards]:
-    judge = load_model(config.judge)
-    adviser = load_model(config.adviser) if config.adviser else judge
-    for player, address in ((judge, config.judge), (adviser, config.adviser or config.judge)):
+def _by_protocol(desk: Desk, config: FinetuneConfig, pages: Pages, table: Table) -> tuple[Material, Rewards]:
+    for player, address in ((table.judge, config.judge), (table.adviser, config.adviser or config.judge)):
         register(desk, player, base=BASE, address=address)
-    told: Judged = judged(desk, config, pages, judge, adviser)
+    told: Judged = judged(desk, config, pages, table.judge, table.adviser)
     if config.method != "grpo":
         beliefs = first_of(told.beliefs("train"))
         return by_beliefs(desk, config, pages, beliefs, told.signal(beliefs)), Rewards()

@@ -13,22 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from superalign.evidence import Signal, SuperalignError, holdout
+from superalign.pipeline.audited import nameless
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.finetune_config import LABELS, FinetuneConfig
 from superalign.pipeline.pages import put_page, screened, truth_signal, truths_of, words_of
 from superalign.tasks import mutants, slips, traces
-from superalign.tasks.item import Item, Page
+from superalign.tasks.item import SPLITS, Item, Page
 from superalign.tasks.own import own_data
+from superalign.tasks.own_forms import OwnRow, form_of, plain, shaped
 from superalign.tasks.own_pages import own_page
+from superalign.tasks.own_reading import Row
+from superalign.tasks.own_splits import split_of
 from superalign.tasks.preferences import preferences
 from superalign.training.record import plan_fit
-from superalign.training.trl.rows import COLUMNS, believed, checked, read_rows
+from superalign.training.trl.rows import COLUMNS, TEXTS, believed, checked, read_rows
 
 TASKS: Mapping[str, Any] = {"slips": slips, "traces": traces, "mutants": mutants}
 LESSON = 120
 """Further pairs with their truth that the players of a protocol are fitted on."""
-HELD_ONE_IN = 5
-"""Of a file's rows that name no split, one in so many is held out as dev, by a hash of its prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,15 @@ class Material:
     """What they are labelled by."""
     measured_by: str
     """The dev signal."""
+
+
+def content_of(path: Path) -> str:
+    """Digest of a file's bytes; of a folder, over the names and bytes of all files in it."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    files = sorted(each for each in path.rglob("*") if each.is_file())
+    told = "".join(f"{each.relative_to(path).as_posix()} {content_of(each)}\n" for each in files)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def is_file(config: FinetuneConfig) -> bool:
@@ -96,7 +107,8 @@ def pages_of(desk: Desk, config: FinetuneConfig, base: str) -> Pages:
         dev = TASKS[config.data](split="dev", view="pair", n=config.held)
     train, lesson = (screened(desk, page) if page.items else page for page in (train, lesson))
     dev = replace(dev, items=dev.items[: config.held])
-    held = [item for item in train.items if item.id in {each.id for each in dev.items}]
+    asked = {item.id for item in dev.items}
+    held = [item for item in train.items if item.id in asked]
     if held and config.split != "dev":
         raise SuperalignError(f"{len(held)} items to train on are held out as dev: give them splits of their own")
     pages = {name: own_truths(page) for name, page in (("train", train), ("lesson", lesson), ("dev", dev))}
@@ -157,38 +169,118 @@ def entered(desk: Desk, config: FinetuneConfig, pages: Pages, rows: list[dict[st
 
 
 def from_file(desk: Desk, config: FinetuneConfig, rows: Sequence[Mapping[str, Any]]) -> Material:
-    """Rows of a file, some held out as dev by a hash of their prompt. Raises SuperalignError where none is left."""
+    """Rows of a file: those of the split that is asked for, and of dev. Raises SuperalignError where none is left."""
     if config.signal != LABELS:
         raise SuperalignError(
             f"--signal {config.signal}: rows of a file have their own labels, nothing is played on them"
         )
     checked(rows, config.method)  # before some are held out: an error names any line
-    first = next(iter(rows[0]))
-    keys = [
-        hashlib.sha256(str(row.get("cluster", row.get("prompt", row.get(first)))).encode()).digest() for row in rows
+    clusters = _clusters(rows, config.data)
+    splits = _splits(rows, clusters, config.data)
+    train = [dict(row) for row, split in zip(rows, splits, strict=True) if split == config.split]
+    dev = [
+        {**row, "cluster": hashlib.sha256(cluster.encode()).hexdigest()[:12]}
+        for row, cluster, split in zip(rows, clusters, splits, strict=True)
+        if split == "dev"
     ]
-    held = [int.from_bytes(key[:4], "big") % HELD_ONE_IN == 0 for key in keys]
-    train = [dict(row) for row, out in zip(rows, held, strict=True) if not out]
-    dev = [{**row, "cluster": key.hex()[:12]} for row, key, out in zip(rows, keys, held, strict=True) if out][
-        : config.held
-    ]
+    dev = dev[: config.held]
     if not train:
-        raise SuperalignError(f"{config.data}: its rows are all held out as dev: bring rows with other prompts")
+        raise SuperalignError(
+            f"{config.data}: none of its {len(rows)} rows is of the split {config.split} "
+            f"({', '.join(sorted(set(splits)))}): bring more prompts, or name the `split` or `cluster` of each row"
+        )
+    wanted = len(train)
+    train, words = _unrepeated(desk, train)
+    if not train:
+        raise SuperalignError(f"{config.data}: all of its rows to train on repeat what is held out here: bring others")
+    if len(train) < wanted:
+        desk.say(f"{wanted - len(train)} of {wanted} rows to train on repeat what is held out here: left out")
+    if not dev:
+        desk.say("no row is of the dev split: nothing is measured before and after")
     ws, stored = desk.ws, [{k: v for k, v in row.items() if k != "line"} for row in train]
     digest = ws.store.put_json(stored)
     name = f"rows-{digest[:8]}"
     signals = {}
     with ws.ledger.transaction():
-        for split in ("train", "dev"):
+        for split in (config.split, "dev"):
             family = f"given/{name}/{split}"
             signals[split] = hashlib.sha256(f"labels of {family}".encode()).hexdigest()
             told = Signal(
                 name=f"labels of {name}/{split}", digest=signals[split], family=family, role=split, kind="labels"
             )
             ws.signal(told)
-        ws.contains(digest, families=[("given", name, "train")], name=name)
-        ws.use(signals["train"], digest, "fit")
-    return Material(train=train, dev=dev, digest=digest, signal=signals["train"], measured_by=signals["dev"])
+        ws.contains(digest, families=[("given", name, config.split)], name=name)
+        ws.use(signals[config.split], digest, "fit")
+    holdout.screen(ws, digest, words)
+    return Material(train=train, dev=dev, digest=digest, signal=signals[config.split], measured_by=signals["dev"])
+
+
+def _clusters(rows: Sequence[Mapping[str, Any]], data: str) -> list[str]:
+    """What each row is split by: where they are of one of our own formats, as every other verb has it (docs/data.md).
+
+    Else its `cluster`, its prompt, or its texts, but for case and white space.
+    """
+    found = [Row(f"{data}, line {row['line']}", {k: v for k, v in row.items() if k != "line"}) for row in rows]
+    try:
+        form = form_of(found)
+    except ValueError:
+        form = ""
+    mine = [shaped(row, form) if form not in ("", "mutant") else None for row in found]
+    return [own.cluster if isinstance(own, OwnRow) else _cluster(row) for own, row in zip(mine, rows, strict=True)]
+
+
+def _cluster(row: Mapping[str, Any]) -> str:
+    if row.get("cluster") is not None:
+        return str(row["cluster"])
+    prompt, answers = _told(row)
+    return plain(prompt) or plain("\n".join(sorted(answers)))
+
+
+def _told(row: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The prompt of a row (of a conversation all but its last message), and its other texts."""
+    given = {name: row[name] for name in TEXTS if row.get(name)}
+    if isinstance(talk := given.get("messages"), list) and "prompt" not in given:
+        given |= {"prompt": talk[:-1], "messages": talk[-1:]}
+    told = {name: _text(value) for name, value in given.items()}
+    return told.pop("prompt", ""), list(told.values())
+
+
+def _text(value: Any) -> str:
+    """A text as it is, messages one below the other."""
+    if isinstance(value, list):
+        return "\n".join(
+            str(each["content"]) if isinstance(each, dict) and "content" in each else str(each) for each in value
+        )
+    return str(value)
+
+
+def _unrepeated(desk: Desk, rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[list[str]]]:
+    """The rows without those that repeat something held out, and the words by which they were compared.
+
+    Each answer as code is compared, with names left out; and the row as one text of prose, without case.
+    """
+    words = []
+    for prompt, answers in map(_told, rows):
+        prose = " ".join([prompt, *answers]).casefold().split()
+        words.append([*(nameless(text.split()) for text in answers), prose])
+    home = [at for at, each in enumerate(words) for _ in each]
+    found = holdout.repeated(desk.ws, [told for each in words for told in each])
+    out = {home[place] for places in found.values() for place in places}
+    kept = [at for at in range(len(rows)) if at not in out]
+    return [rows[at] for at in kept], [told for at in kept for told in words[at]]
+
+
+def _splits(rows: Sequence[Mapping[str, Any]], clusters: Sequence[str], data: str) -> list[str]:
+    """Every row's split: as it says; where none says one, as its cluster has it."""
+    if all(row.get("split") is None for row in rows):
+        return list(map(split_of, clusters))
+    for row in rows:
+        if row.get("split") not in SPLITS:
+            raise SuperalignError(
+                f"{data}, line {row['line']}: its split is {row.get('split')!r:.40}, and other rows name theirs: write "
+                f"one of {', '.join(SPLITS)} in every row, or in none"
+            )
+    return [str(row["split"]) for row in rows]
 
 
 def asked_rows(items: Sequence[Item], says: str, answers: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from superalign.pipeline.generalize_beyond import play_hard, play_truth
 from superalign.pipeline.generalize_config import GeneralizeConfig, GeneralizeSizes, generalize_sizes
 from superalign.pipeline.generalize_jobs import Shelves, label_jobs, method_jobs, shelf_of
 from superalign.pipeline.generalize_overseen import check_overseers, play_overseers
-from superalign.pipeline.generalize_pages import PLAIN, Exercise, drawn, exercises_of, opened, own_questions
+from superalign.pipeline.generalize_pages import PLAIN, Exercise, drawn, exercises_of, opened, own_questions, page_of
 from superalign.pipeline.generalize_plan import OVERSEEN, SCALED, Round, by_body, plan_of, rounds_of
 from superalign.pipeline.generalize_scores import scored
 from superalign.pipeline.generalize_work import (
@@ -34,6 +34,7 @@ from superalign.pipeline.generalize_work import (
     teach_all,
     untrained_like,
 )
+from superalign.pipeline.room import check_texts_room, texts_of
 from superalign.pipeline.stored import OfKey, Stored
 from superalign.training.features import TextFeatures
 
@@ -73,6 +74,7 @@ def generalize(config: GeneralizeConfig, *, say: Callable[[str], None] = lambda 
     sizes = generalize_sizes(config)
     own = own_questions(config, sizes) if config.data is not None else None
     players = players_of(config)
+    check_texts_room("sweep", lambda: _all_texts(config, sizes, own), *players.all.values())
     with Workspace.open(config.workspace, create=True) as ws:
         desk = Desk(ws=ws, config=config, sizes=sizes, say=say)  # type: ignore[arg-type]
         _begin(desk, config, sizes, players, methods)
@@ -103,6 +105,15 @@ def generalize(config: GeneralizeConfig, *, say: Callable[[str], None] = lambda 
             "head": ws.ledger.head,
             "events": len(ws.ledger),
         }
+
+
+def _all_texts(
+    config: GeneralizeConfig, sizes: GeneralizeSizes, own: tuple[Questions, Questions] | None
+) -> Iterator[str]:
+    """Whatever is read in a sweep, distractors apart."""
+    if own is not None:
+        return (text for side in own for texts in side.texts for text in texts)
+    return texts_of([partial(page_of, config, sizes, split) for split in ("train", "validation")])
 
 
 def playable(config: GeneralizeConfig) -> GeneralizeConfig:

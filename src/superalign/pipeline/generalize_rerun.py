@@ -32,8 +32,8 @@ from superalign.pipeline.generalize_overseen import (
 from superalign.pipeline.generalize_pages import PLAIN, questions_again, task_of
 from superalign.pipeline.generalize_plan import OVERSEEN, Round, rounds_of
 from superalign.pipeline.generalize_recount import Sweep
-from superalign.pipeline.generalize_work import FAMILY, features_from_bytes, label_all, teach_all
-from superalign.pipeline.stored import Stored
+from superalign.pipeline.generalize_work import features_from_bytes, label_all, teach_all
+from superalign.pipeline.stored import Stored, shipped
 
 if TYPE_CHECKING:
     from superalign.models import LocalModel  # torch loads where it is needed
@@ -56,7 +56,7 @@ def teach_again(sweep: Sweep, ws: Workspace, *, say: Callable[[str], None], work
     """All stages of a sweep that was scored. Raises SuperalignError for models that no ledger can name."""
     config, sizes, done = sweep.config, sweep.sizes, Stored(ws, sweep)
     for address in filter(None, (config.weak, config.between, config.strong, config.larger)):
-        if not address.startswith(FAMILY):
+        if not shipped(address):
             raise SuperalignError(f"{address!r:.80} is an address that no ledger can give: such sweeps end at level 2")
     shelves: dict[str, Any] = {}
     players = players_of(config)

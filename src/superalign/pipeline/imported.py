@@ -18,7 +18,8 @@ from superalign.stats import Interval, mean_interval, proportion_interval
 
 MOST = 1_000_000
 """Samples of one import."""
-KINDS = ("errored", "unscored", "no score")
+UNSCORED = "unscored"
+"""Kind of a failure that the row itself does not name."""
 
 
 class ImportedUnfit(SuperalignError):
@@ -67,6 +68,10 @@ def measure_imported(ws: Any, raw: str, *, log: str) -> list[int]:
                     )
                 )
             )
+    if not found:
+        raise ImportedUnfit(
+            "no sample of this import has a number to compute from: each failed, or its score is a list"
+        )
     return found
 
 
@@ -87,7 +92,7 @@ def _values(rows: Sequence[Mapping[str, Any]], scorer: str, key: str) -> tuple[l
     seen = [value for value in told if value is not None]
     least = min([0.0, *seen]) if _is_fraction(seen) else min(seen)
     worst = 1.0 if key == "failed" else least
-    kinds = Counter(row["failure"] or KINDS[1] for row, value in zip(rows, told, strict=True) if value is None)
+    kinds = Counter(row["failure"] or UNSCORED for row, value in zip(rows, told, strict=True) if value is None)
     return [worst if value is None else float(value) for value in told], dict(sorted(kinds.items()))
 
 

@@ -13,17 +13,20 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import superalign
 from superalign.evidence import Signal, SuperalignError, Workspace
 from superalign.interpretability.corpus import SPLITS, Corpus, Split
 from superalign.pipeline.desk import Desk, listed, register
-from superalign.pipeline.interpret_config import InterpretConfig, InterpretSizes, interpret_sizes
+from superalign.pipeline.interpret_asked import answers, asks_elsewhere, check_explainer, foreseen, settled
+from superalign.pipeline.interpret_config import SETTINGS, InterpretConfig, InterpretSizes, interpret_sizes
 from superalign.pipeline.interpret_corpus import corpus_for, corpus_to_bytes
 from superalign.pipeline.interpret_kept import NEURONS, explained_stage, explanations_of, fresh_seeds
 from superalign.pipeline.interpret_parts import FURTHER, scored_parts
 from superalign.pipeline.interpret_scores import Sheet, score_explanations
+from superalign.pipeline.spending import Estimate
 from superalign.pipeline.stored import OfKey, Stored
 
 if TYPE_CHECKING:
@@ -37,21 +40,21 @@ TOLD = 10
 """How often the recording says how far it is."""
 
 
-def interpret(config: InterpretConfig, *, say: Say = lambda text: None) -> dict[str, Any]:
+def interpret(
+    config: InterpretConfig, *, say: Say = lambda text: None, tell: Callable[[Estimate], None] = lambda estimate: None
+) -> dict[str, Any]:
     """Measure everything that `parts` names; returns where the ledger stands. What was finished is not done again.
 
-    Raises SuperalignError for workspaces, models, dictionaries or text that can't be used.
+    Where an explainer is asked elsewhere, `tell` is told what that will cost at most before the first request.
+
+    Raises SuperalignError for workspaces, models, dictionaries or text that can't be used, and for an explainer that
+    can't be asked: a refused key, a limit that is reached; its replies are kept, and the same call goes on from them.
     """
-    from superalign.models import load_model
-    from superalign.pipeline.interpret_explain import sites_of
     from superalign.pipeline.interpret_work import do, jobs_of  # torch loads here, not where scores are recounted
 
     check(config)
-    sizes, model = interpret_sizes(config), load_model(config.model)
-    try:
-        sites = sites_of(model, config.dictionaries)
-    except ValueError as error:
-        raise SuperalignError(str(error)) from error
+    terms, config = config, settled(config)
+    sizes, (model, sites) = interpret_sizes(config), looked_into(config)
     say("what is read")
     corpus = corpus_for(model, config, sizes)
     with Workspace.open(config.workspace, create=True) as ws:
@@ -62,7 +65,9 @@ def interpret(config: InterpretConfig, *, say: Say = lambda text: None) -> dict[
         stored = desk.stage("corpus", lambda: corpus_kept(desk, corpus))
         kept = desk.stage("recording", lambda: recorded(desk, config, model, sites, corpus))
         at = ws.store.path(stored["corpus"]), ws.store.path(kept["recording"])
-        jobs = jobs_of(desk, config, *at) | site_jobs(desk, config, [site.name for site in sites], *at)
+        names = [site.name for site in sites]
+        said = answers(desk, terms, names, at[0], tell)
+        jobs = jobs_of(desk, config, *at) | site_jobs(desk, config, names, *at, said=said)
         desk.stages(do, {name: (job, "") for name, job in jobs.items()})
         score(desk, config, model.identity)
         return {
@@ -73,12 +78,41 @@ def interpret(config: InterpretConfig, *, say: Say = lambda text: None) -> dict[
         }
 
 
+def estimated(config: InterpretConfig) -> Estimate:
+    """What asking the explainer would cost, for `--dry-run`: nothing is sent, nothing is written.
+
+    Raises SuperalignError as `interpret` does, and where no explainer is asked elsewhere.
+    """
+    check(config)
+    if not asks_elsewhere(config):
+        raise SuperalignError(
+            "--dry-run says what asking a model elsewhere would cost, and --explainer names "
+            + ("one that is read on this machine" if config.explainer else "none")
+            + ": leave it out"
+        )
+    sizes, (model, sites) = interpret_sizes(config), looked_into(config)
+    return foreseen(config, sizes, [site.name for site in sites], corpus_for(model, config, sizes))
+
+
+def looked_into(config: InterpretConfig) -> tuple[LocalModel, tuple[Site, ...]]:
+    """The model, and its sites. Raises SuperalignError for a model or dictionaries that can't be used."""
+    from superalign.models import load_model
+    from superalign.pipeline.interpret_explain import sites_of
+
+    model = load_model(config.model)
+    try:
+        return model, sites_of(model, config.dictionaries)
+    except ValueError as error:
+        raise SuperalignError(str(error)) from error
+
+
 def check(config: InterpretConfig) -> None:
     """Raises SuperalignError for options that can't be played."""
     if "explanations" not in config.parts:
         raise SuperalignError("--parts must name `explanations`: the other parts stand beside them")
     if config.seed < 0 or config.described < 0 or config.workers < 1:
         raise SuperalignError("--seed and --described are 0 or more, --workers 1 or more")
+    check_explainer(config)
 
 
 def expected_stages(config: InterpretConfig) -> int:
@@ -86,7 +120,8 @@ def expected_stages(config: InterpretConfig) -> int:
     sizes = interpret_sizes(config)
     sites = 4
     fresh = sizes.untrained * sites if "untrained" in config.parts else 0
-    return 4 + TOLD + 2 * sites + fresh + len(set(config.parts) & set(FURTHER)) + 2
+    asked = sites + 1 if asks_elsewhere(config) else 0
+    return 4 + TOLD + 2 * sites + fresh + asked + len(set(config.parts) & set(FURTHER)) + 2
 
 
 def begin(desk: Desk, config: InterpretConfig, sizes: InterpretSizes, model: LocalModel, corpus: Corpus) -> None:
@@ -94,7 +129,7 @@ def begin(desk: Desk, config: InterpretConfig, sizes: InterpretSizes, model: Loc
     import torch
 
     body = {
-        "interpretation": listed(config),
+        "interpretation": {name: value for name, value in listed(config).items() if name not in SETTINGS},
         "sizes": asdict(sizes),
         "model": model.identity,
         "corpus": corpus.digest,
@@ -166,9 +201,15 @@ def recorded(
 
 
 def site_jobs(
-    desk: Desk, config: InterpretConfig, sites: Sequence[str], corpus: Path, recording: Path
+    desk: Desk,
+    config: InterpretConfig,
+    sites: Sequence[str],
+    corpus: Path,
+    recording: Path,
+    *,
+    said: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Stage → job: every site of the model, and the neurons of untrained networks."""
+    """Stage → job: every site of the model, and the neurons of untrained networks. `said`: by an explainer before."""
     from superalign.pipeline.interpret_explain import SiteJob
 
     sizes: InterpretSizes = desk.sizes  # type: ignore[assignment]
@@ -192,6 +233,7 @@ def site_jobs(
                     dictionaries=config.dictionaries,
                     explainer=config.explainer,
                     described=config.described,
+                    said=dict(said),
                 )
     return jobs
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+
+from superalign.pipeline import spending
 
 Part = Literal["explanations", "untrained", "causal", "concepts", "heads"]
 PARTS: tuple[Part, ...] = ("explanations", "untrained", "causal", "concepts", "heads")
@@ -40,6 +42,17 @@ class InterpretConfig:
     """Of samples, controls and untrained networks."""
     workers: int = 2
     """Processes side by side, one thread each."""
+    concurrency: spending.Concurrency = field(default=8, metadata={"added": True})
+    per_minute: spending.PerMinute = field(default=None, metadata={"added": True})
+    tokens_per_minute: spending.TokensPerMinute = field(default=None, metadata={"added": True})
+    timeout: spending.Timeout = field(default=120.0, metadata={"added": True})
+    retries: spending.Retries = field(default=6, metadata={"added": True})
+    price: spending.Price = field(default=None, metadata={"added": True})
+    limit: spending.Limit = field(default=None, metadata={"added": True})
+    key_from: str = field(default="", metadata={"added": True})
+    """Name of the environment variable that holds the key; empty: the provider's own, for a server
+    SUPERALIGN_EXPLAINER_KEY."""
+    dry_run: spending.DryRun = field(default=False, metadata={"added": True})
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print one JSON object on stdout; progress goes to stderr."""
 
@@ -70,6 +83,10 @@ class InterpretSizes:
     """Of a bootstrap."""
     flips: int = 500
     """Of a permutation null."""
+
+
+SETTINGS = ("workspace", "json", "workers", *spending.SPENDING)
+"""Options that are no part of what is measured: where, by how many, and on what terms an explainer is asked."""
 
 
 def interpret_sizes(config: InterpretConfig) -> InterpretSizes:

@@ -1,7 +1,7 @@
-"""A language model's explanations of units, for `superalign interpret --explainer`: asked, read strictly, compiled.
+"""A language model's explanations of units, for `superalign interpret --explainer`: read strictly, compiled.
 
-What could not be read or compiled is counted by kind, and never scored. A model behind an API is told windows of text
-and numbers, and nothing else; a server's key is in `SUPERALIGN_EXPLAINER_KEY`.
+What could not be read or compiled is counted by kind, and never scored. A model on this machine is asked here, where a
+site is explained; one elsewhere was asked before that (`interpret_asked`).
 """
 
 from __future__ import annotations
@@ -21,34 +21,43 @@ from superalign.interpretability.explanation import Sample
 from superalign.interpretability.judging import shown_windows
 from superalign.models import ModelError
 from superalign.pipeline.interpret_families import DESCRIBED
+from superalign.pipeline.interpret_said import UNCHECKED, Said
 
 
-def described(
-    address: str, train: Sample, dev: Sample, *, most: int, seed: int
-) -> tuple[Spoken | None, Mapping[str, np.ndarray]]:
-    """(the explainer that its texts make, None where none compiled; what it was asked and said), of the `most` units
-    that vary most.
+def asked_here(address: str, train: Sample, *, most: int, seed: int) -> Said:
+    """What a model on this machine says of the `most` units that vary most.
 
-    Arrays: `described units`, `described texts` (asked,), `described garbage` kinds and `described garbage counts`.
-    Raises SuperalignError for an address where nobody answers, a refused key or a spent limit, and a model whose
-    context is too short for the prompt.
+    Raises SuperalignError for a model that can't be used, and one whose context is too short for the prompt.
     """
-    asked = np.argsort(-np.nan_to_num(train.values.std(0)), kind="stable")[:most].tolist()
-    shown, words = shown_windows(train, seed=seed), lexicon(train)
+    units, shown = units_asked(train, most), shown_windows(train, seed=seed)
     try:
-        said = describe(completer_at(address), train, shown, units=asked, seed=seed, understood=UNDERSTOOD)
+        said = describe(completer_at(address), train, shown, units=units, seed=seed, understood=UNDERSTOOD)
     except (ModelError, ValueError) as error:
         raise SuperalignError(f"--explainer {address}: {error}") from error
-    garbage, texts = Counter(said.garbage), [""] * train.site.units
+    return Said(units=tuple(units), texts=said.texts, garbage=said.garbage)
+
+
+def units_asked(train: Sample, most: int) -> list[int]:
+    """The `most` units that vary most."""
+    found: list[int] = np.argsort(-np.nan_to_num(train.values.std(0)), kind="stable")[:most].tolist()
+    return found
+
+
+def described(said: Said, train: Sample, dev: Sample) -> tuple[Spoken | None, Mapping[str, np.ndarray]]:
+    """(the explainer that its texts make, None where none compiled; what it was asked and said).
+
+    Arrays: `described units`, `described texts` (asked,), `described garbage` kinds and `described garbage counts`.
+    """
+    words, garbage, texts = lexicon(train), Counter(said.garbage), [""] * train.site.units
     for unit, text in said.texts.items():
         if understood(text, words):
             texts[unit] = text
         else:
-            garbage["no statement that can be checked"] += 1
+            garbage[UNCHECKED] += 1
     kinds = sorted(garbage)
     told = {
-        "described units": np.array(asked, dtype=np.int32),
-        "described texts": np.array([said.texts.get(unit, "") for unit in asked], dtype=np.str_),
+        "described units": np.array(said.units, dtype=np.int32),
+        "described texts": said.listed,
         "described garbage": np.array(kinds, dtype=np.str_),
         "described garbage counts": np.array([garbage[kind] for kind in kinds], dtype=np.int32),
     }

@@ -7,7 +7,7 @@ made of `train`, chosen and refined on `dev`, and meet `validation` only where t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,10 @@ from superalign.interpretability.windows import (
 from superalign.models import LocalModel, load_model
 from superalign.pipeline.arrays import arrays_to_bytes
 from superalign.pipeline.interpret_corpus import corpus_at
-from superalign.pipeline.interpret_described import described, understood
+from superalign.pipeline.interpret_described import asked_here, described, understood
 from superalign.pipeline.interpret_families import DESCRIBED, REFINED, UNIGRAM, chosen
 from superalign.pipeline.interpret_paged import paged, quantiles
+from superalign.pipeline.interpret_said import said_about
 
 EXEMPLARS, TOPMOST = 20, 10
 """Windows of each unit: those that modes are made of, and those of the score over top and random ones, 1:1."""
@@ -74,6 +75,8 @@ class SiteJob:
     dictionaries: tuple[str, ...] = ()
     explainer: str = ""
     described: int = 0
+    said: Mapping[str, Any] = field(default_factory=dict)
+    """What the explainer said before, as `interpret_asked.answers` has it: then nobody is asked here."""
 
 
 def sites_of(model: LocalModel, dictionaries: Sequence[str] = ()) -> tuple[Site, ...]:
@@ -123,8 +126,13 @@ def explain_site(job: SiteJob) -> dict[str, Any]:
     samples = Samples(train=train, dev=dev, held=held)
     made = families(model, samples, patterned=job.patterned) if job.untrained is None else few_families(samples)
     told: Mapping[str, np.ndarray] = {}
+    store = ObjectStore(job.objects, job.objects.parent / "tmp")
     if job.explainer and job.untrained is None:
-        spoken_by, told = described(job.explainer, train, dev, most=job.described, seed=job.seed)
+        if job.said:
+            said = said_about(store, job.said, job.site)
+        else:
+            said = asked_here(job.explainer, train, most=job.described, seed=job.seed)
+        spoken_by, told = described(said, train, dev)
         made += [] if spoken_by is None else [spoken_by]
     kept, windows = scored(job, made, samples)
     if job.untrained is None:
@@ -134,7 +142,6 @@ def explain_site(job: SiteJob) -> dict[str, Any]:
             (quantiles(model, corpus, site, job.recording), 0),
         ):
             kept, windows = kept | arrays, windows + looked
-    store = ObjectStore(job.objects, job.objects.parent / "tmp")
     return {
         "kept": store.put(arrays_to_bytes(kept | dict(told))),
         "windows": windows,

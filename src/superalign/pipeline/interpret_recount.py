@@ -10,7 +10,8 @@ from typing import Any
 from superalign.evidence import Event, Finding, Workspace
 from superalign.pipeline.desk import Desk
 from superalign.pipeline.interpret import scored
-from superalign.pipeline.interpret_config import PARTS, InterpretConfig, InterpretSizes
+from superalign.pipeline.interpret_config import PARTS, SETTINGS, InterpretConfig, InterpretSizes
+from superalign.pipeline.interpret_said import reread
 from superalign.pipeline.recounted import counted, is_whole, sizes_of, unfit
 from superalign.pipeline.stored import Malformed, Stored
 
@@ -46,11 +47,14 @@ def interpretations_of(ws: Workspace) -> tuple[list[Interpretation], list[Findin
 
 
 def replay_interpretation(one: Interpretation, tally: Any, ws: Workspace) -> None:
-    """Score again everything that was scored. Raises Malformed where what was read is not what the ledger states."""
+    """Score again everything that was scored. Raises Malformed where what was read is not what the ledger states, and
+    ValueError, or another of MALFORMED, where an explainer's texts are not what its raw responses say.
+    """
     done = Stored(ws, one)
     told = done("corpus")
     if told is not None and told.get("digest") != one.event.body.get("corpus"):
         raise Malformed(one.event.seq, "the text that was kept is not the one that this interpretation states")
+    reread(done, ws.store)
     for part, work in scored(one.desk(tally), one.config, one.subject, done).items():
         if done(f"scores, {part}") is not None:
             work()
@@ -72,7 +76,7 @@ def _config(event: Event, ws: Workspace) -> InterpretConfig:
     usual = InterpretConfig()
     for field in fields(InterpretConfig):
         value, default = told.get(field.name), getattr(usual, field.name)
-        if field.name in ("workspace", "json", "workers"):
+        if field.name in SETTINGS:
             continue
         if isinstance(default, tuple):
             if not isinstance(value, list) or not all(isinstance(each, str) for each in value):

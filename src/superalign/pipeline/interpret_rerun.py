@@ -20,9 +20,8 @@ from superalign.evidence.store import ObjectStore
 from superalign.interpretability.correlations import pearson
 from superalign.pipeline.arrays import arrays_from_bytes
 from superalign.pipeline.generalize_rerun import DoneAgain
-from superalign.pipeline.generalize_work import FAMILY
 from superalign.pipeline.interpret_recount import Interpretation
-from superalign.pipeline.stored import Stored
+from superalign.pipeline.stored import Stored, shipped
 
 TOLERANCE = 2e-3
 """Of r; of other numbers, as a share of the largest of their array."""
@@ -37,7 +36,7 @@ def look_again(
 
     config, done = one.config, Stored(ws, one)
     for address in filter(None, (config.model, config.explainer)):
-        if not address.startswith(FAMILY):
+        if not shipped(address):
             raise SuperalignError(f"{address!r:.80} is an address that no ledger can give: such work ends at level 2")
     if config.dictionaries:
         raise SuperalignError("dictionaries are files that no ledger can give: such work ends at level 2")

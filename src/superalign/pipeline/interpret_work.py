@@ -17,6 +17,7 @@ from superalign.pipeline.interpret_config import InterpretConfig, InterpretSizes
 from superalign.pipeline.interpret_explain import SiteJob, explain_site
 from superalign.pipeline.interpret_heads import HeadsJob, head_patterns
 from superalign.pipeline.interpret_neighbours import NeighbourJob, find_neighbours
+from superalign.pipeline.interpret_questions import QuestionJob, put_questions
 
 Part = CausalJob | ConceptsJob | HeadsJob | NeighbourJob
 
@@ -29,10 +30,12 @@ class PartJob:
     part: Part
 
 
-def do(job: SiteJob | PartJob) -> dict[str, Any]:
-    """The job's result as a stage keeps it: the digest of its arrays, and counts."""
+def do(job: SiteJob | QuestionJob | PartJob) -> dict[str, Any]:
+    """The job's result as a stage keeps it: the digest of its arrays, or of its requests, and counts."""
     if isinstance(job, SiteJob):
         return explain_site(job)
+    if isinstance(job, QuestionJob):
+        return put_questions(job)
     store = ObjectStore(job.objects, job.objects.parent / "tmp")
     return {"kept": store.put(arrays_to_bytes(arrays_of(job.part)))}
 

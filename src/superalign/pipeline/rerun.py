@@ -7,7 +7,6 @@ must agree within TOLERANCE, about what an A/A run on another machine shows for 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,15 +22,13 @@ from superalign.pipeline.generalize_recount import sweeps_of
 from superalign.pipeline.inside_scores import BELIEF
 from superalign.pipeline.interpret_recount import interpretations_of
 from superalign.pipeline.recount import Subject, aliases_of, planted_rows, the_subject
-from superalign.pipeline.stored import MALFORMED, Run, Stored, runs_of
+from superalign.pipeline.stored import MALFORMED, Run, Stored, runs_of, shipped
 from superalign.pipeline.tally import Tally
 
 TOLERANCE = 1e-3
 """Absolute, on rewards, nats and probe scores."""
 UNLIKE = 0.02
 """Share of a stage's plays, or answers, that may end otherwise: last digits tip a choice over now and then."""
-_FAMILY = re.compile(r"family:[a-z]{1,8}", re.ASCII)
-"""The only address of a base that is taken from a ledger: it names a model that ships with this package."""
 _DO = "these weights do not say this: ask who ran the evaluation, and on what machine"
 
 
@@ -168,7 +165,7 @@ def _answers(run: Run, desk: Desk, done: Stored, model: str | None, workers: int
 
 def _address(run: Run, model: str | None) -> str:
     """Where the base is loaded from: a member of the family by its name, anything else as the auditor says."""
-    if _FAMILY.fullmatch(run.config.model):
+    if shipped(run.config.model):
         return run.config.model
     if model is None:
         raise SuperalignError(f"the base is {run.config.model!r:.80}, an address that no ledger can give: pass --model")

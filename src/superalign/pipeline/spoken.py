@@ -30,6 +30,8 @@ from superalign.oversight.spoken import PROMPTS
 from superalign.oversight.spoken.seats import prompt_of
 from superalign.pipeline.board_config import WORDS, OversightConfig, speaks
 from superalign.pipeline.desk import Desk, register
+from superalign.pipeline.lineage import made_here
+from superalign.pipeline.spending import priceless, terms_of
 
 JUDGE, ADVISERS = "judge", "advisers"
 SEATS = ("adviser", "a", "b", "critic", "second critic")
@@ -123,11 +125,8 @@ def voices_of(
         judge_in_words(config, voices, judge.speaker)
     if odd := [label for label in labels[judge is not None :] if prompts[label].role != "adviser"]:
         raise SuperalignError(f"the prompt {odd[0]} is one of a judge: give an adviser's to --adviser-prompts")
-    if priceless := [v.address for v in voices.named().values() if config.limit is not None and v.price is None]:
-        raise SuperalignError(
-            f"--limit is set, but what {priceless[0]} costs is unknown: give --price, in USD for a million tokens read "
-            "and written (0 0 for a server of your own)"
-        )
+    if unknown := [v.address for v in voices.named().values() if config.limit is not None and v.price is None]:
+        raise priceless(unknown[0])
     return voices
 
 
@@ -165,6 +164,7 @@ def judge_in_words(
             prompt=voices.prompt(config.judge_prompt),
             by=by or voices.using or config.judge_by,  # type: ignore[arg-type]
             samples=config.samples,
+            tokens=config.judge_tokens,
             scale=scale,
         )
     except ValueError as error:
@@ -219,6 +219,8 @@ def enter_voices(desk: Desk, voices: Voices) -> None:
             continue
         name = f"{voice.identity}, {UNSEEN}" if voice.unseen else voice.identity.rpartition("@")[0]
         desk.ws.node(kind="model", digest=voice.digest, name=name)
+        if made_here(desk, voice.digest):  # fitted in this workspace, and served: it keeps its lineage
+            continue
         known = f"{UNSEEN}, known by its address alone" if voice.unseen else "known by its weights"
         desk.ws.base(voice.digest, reason=f"{known}: fitted to nothing here; what it was trained on, nobody here knows")
 
@@ -231,6 +233,8 @@ def _fits(config: OversightConfig) -> None:
         )
     if config.temper < 0 or (config.temper and not speaks(config.judge)):
         raise SuperalignError(f"--temper {config.temper}: a number of lesson items, for a judge that speaks")
+    if config.judge_tokens < 0 or (config.judge_tokens and not speaks(config.judge)):
+        raise SuperalignError(f"--judge-tokens {config.judge_tokens}: tokens of an answer, for a judge that speaks")
     for entry in config.adviser_prompts:
         seat, _, file = entry.partition("=")
         if seat not in PROMPTS or not file:
@@ -257,23 +261,24 @@ def _terms(config: OversightConfig, who: str) -> Terms:
     price, key = config.price, config.key_from
     if who == ADVISERS:
         price = config.adviser_price or price
-        near = not speaks(config.judge) or _place(config.judge) == _place(config.advisers)
+        near = _place(config.judge) in ("", _place(config.advisers))
         key = config.adviser_key_from or (key if near else "")
-    return Terms(
-        concurrency=config.concurrency,
-        requests_per_minute=config.per_minute,
-        tokens_per_minute=config.tokens_per_minute,
-        retries=config.retries,
-        timeout=config.timeout,
-        price_in=price[0] if price else None,
-        price_out=price[1] if price else None,
-        key_from=key,
-    )
+    return terms_of(config, price=price, key_from=key)
 
 
 def _place(address: str) -> str:
-    """Host or provider, whom a key is for."""
-    return address.partition("/")[0] if address.startswith("inspect:") else urlsplit(address).netloc
+    """Scheme and host, or provider, whom a key is for; empty of whoever is here and takes none.
+
+    >>> _place("https://there.org/v1#m"), _place("inspect:openai/gpt-4o"), _place("words:hf:weak"), _place("family:xs")
+    ('https://there.org', 'inspect:openai', '', '')
+    """
+    if address.startswith("inspect:"):
+        return address.partition("/")[0]
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # no address: whoever is to ask there says so
+        return address
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 def _files(labels: Iterable[str]) -> dict[str, bytes]:

@@ -3,148 +3,36 @@
     estimate = afforded(config, sizes, chosen, voices)
     estimate.calls, estimate.usd, estimate.cells
 
-A pretending speaker plays the same protocols on the same items. At most: each of its answers is as long as it may be,
-and counts its whole limit of tokens; a token of a prompt is a third of its characters; where it is open how the judge
-believes, by samples. At least: the shortest answers that can be read, six characters to a token, by log-probability.
-The judge is asked in either case as often as the protocol says. What was kept before costs nothing again.
+A pretending speaker plays the same protocols on the same items (`spoken_pretend`). At most: each of its answers is as
+long as it may be and like no other, and counts its whole limit of tokens, prompts as `read_at_most` has them; where it
+is open how the judge believes, by samples, and its first answer besides. At least: the shortest answers that can be
+read, six characters to a token, by log-probability. The judge is asked in either case as often as the protocol says.
+What was kept before costs nothing again; what is lost on the way and sent again is in no estimate.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from superalign.evidence import SuperalignError, Workspace
-from superalign.models.remote import Kept, RemoteSpeaker, SpendingLimit
-from superalign.models.remote.spending import CHARACTERS, read_estimate
-from superalign.models.speaker import Ask, Reply, Token
+from superalign.models.remote import Kept, RemoteSpeaker
+from superalign.models.speaker import Ask
 from superalign.oversight import Case, Protocol, case_of, play
-from superalign.oversight.types import Charge, Message, Position, Quote, View
 from superalign.pipeline.board_config import BoardSizes, OversightConfig, settled
 from superalign.pipeline.board_curves import cells_in_all
 from superalign.pipeline.board_own import Own, fits_own
 from superalign.pipeline.board_scores import Cell, chosen_protocols, page_of
 from superalign.pipeline.desk import Desk
+from superalign.pipeline.spending import CellEstimate, Estimate, enough, estimate_of
 from superalign.pipeline.spoken import ADVISERS, JUDGE, Voices, judge_in_words, seats_in_words, uses_letter, voices_of
+from superalign.pipeline.spoken_pretend import Free, Lengthened, Pretending
 from superalign.tasks.item import Page
 
 MILLION = 1_000_000
-THIN = 6
-"""Characters to a token, at least, in a prompt that turns out short."""
-CHARGE = 12
-"""Tokens that a charge takes in an answer, at least."""
-SHORT = 8
-"""Tokens of the shortest JSON answer, at least."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellEstimate:
-    """One cell, all its seeds: what would be sent for it, at most."""
-
-    cell: str
-    """TASK: NAME."""
-    calls: int
-    read: int
-    written: int
-    usd: float | None
-    """At most; None where no price is known."""
-    least: float | None
-    """USD at least; 0 where some of it was asked before."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """Of a whole board."""
-
-    cells: tuple[CellEstimate, ...]
-    calls: int
-    read: int
-    written: int
-    usd: float | None
-    least: float | None
-    spent: float
-    """USD that this workspace has paid to these models already."""
-    limit: float | None
-    over: str = ""
-    """The cell in which the limit could be reached; empty where it can't."""
-
-
-class Pretending:
-    """A speaker that answers what fits the form, as long or as short as it can; remembers what it was asked."""
-
-    reserved = ()
-
-    def __init__(self, identity: str, *, long: bool) -> None:
-        self.identity, self.long = identity, long
-        self.asked: dict[str, Ask] = {}
-
-    def ask(self, asks: Sequence[Ask]) -> list[Reply]:
-        """One reply an ask."""
-        self.asked |= {ask.key(self.identity): ask for ask in asks}
-        return [self._said(ask) for ask in asks]
-
-    def _said(self, ask: Ask) -> Reply:
-        if not ask.schema:
-            shown = (("A", -0.7), ("B", -0.7))
-            return Reply(kind="answer", text="A", tokens=(Token("A", -0.7, shown),) if ask.alternatives else ())
-        fields = json.loads(ask.schema)["properties"]
-        return Reply(kind="answer", text=json.dumps({name: self._value(form, ask) for name, form in fields.items()}))
-
-    def _value(self, form: Mapping[str, Any], ask: Ask) -> Any:
-        many = min(form.get("maxItems", 0), ask.tokens // CHARGE) if self.long else 0
-        if form["type"] == "array" and form["items"]["type"] == "integer":
-            return list(range(1, many + 1))
-        if form["type"] == "array":
-            option = form["items"]["properties"]["option"]["enum"][-1]
-            return [{"option": option, "place": place} for place in range(1, many + 1)]
-        if form["type"] == "object":
-            return dict.fromkeys(form["properties"], 1 / len(form["properties"]))
-        if "enum" in form:
-            return form["enum"][0]
-        return "x" * min(form["maxLength"], ask.tokens * CHARACTERS) if self.long else ""
-
-    def written(self, ask: Ask) -> int:
-        """Tokens of an answer, at most or at least."""
-        return ask.tokens if self.long else SHORT if ask.schema else 1
-
-    def read(self, ask: Ask) -> int:
-        """Tokens of a prompt, at most (its schema told) or at least."""
-        if self.long:
-            return read_estimate(ask) + len(ask.schema) // CHARACTERS
-        return sum(len(turn.content) for turn in ask.messages) // THIN
-
-
-@dataclass(frozen=True, slots=True)
-class Free:
-    """Whoever is not asked in words: costs nothing, and says as much as it may."""
-
-    options: int = field(default=2)
-
-    def beliefs(self, views: Sequence[View]) -> np.ndarray:
-        return np.full((len(views), self.options), 1 / self.options)
-
-    def knows(self, cases: Sequence[Case]) -> np.ndarray:
-        return np.full((len(cases), self.options), 1 / self.options)
-
-    def moves(self, positions: Sequence[Position]) -> list[Message]:
-        return [_longest(position) for position in positions]
-
-    def holds(self, case: Case, charge: Charge) -> bool:
-        return False
-
-
-def _longest(position: Position) -> Message:
-    shown, pieces = position.view.shown(), position.case.pieces
-    left = [place for place in range(len(pieces)) if place not in shown] or [0]
-    place = max(left, key=lambda k: sum(map(len, pieces[k].texts)))
-    quotes = (Quote(place, pieces[place].texts),)
-    return Message(speaker=position.seat, quotes=quotes, charges=(Charge(1, place),), belief=(0.5, 0.5))
 
 
 def afforded(
@@ -163,35 +51,16 @@ def afforded(
     cells = tuple(
         CellEstimate(
             cell=name,
-            calls=sum(len(asks) for asks in most[name].new.values()),
-            read=sum(p.read(ask) for p, asks in most[name].priced() for ask in asks),
-            written=sum(p.written(ask) for p, asks in most[name].priced() for ask in asks),
+            calls=sum(bill.calls for bill in most[name].bills.values()),
+            read=sum(bill.read for bill in most[name].bills.values()),
+            written=sum(bill.written for bill in most[name].bills.values()),
             usd=_usd(most[name], voices),
             least=0.0 if short[name].begun or terms.limit is None else _usd(short[name], voices),
         )
         for name in most
     )
-    usd = [cell.usd for cell in cells if cell.usd is not None]
-    least = [cell.least for cell in cells if cell.least is not None]
-    found = Estimate(
-        cells=cells,
-        calls=sum(cell.calls for cell in cells),
-        read=sum(cell.read for cell in cells),
-        written=sum(cell.written for cell in cells),
-        usd=sum(usd) if len(usd) == len(cells) else None,
-        least=sum(least) if len(least) == len(cells) else None,
-        spent=kept.spent,
-        limit=terms.limit,
-    )
-    if terms.limit is None:
-        return found
-    if found.least is not None and found.spent + found.least > terms.limit:
-        raise SpendingLimit(
-            f"this board would cost at least {found.least:.4f} USD"
-            + (f" beside the {found.spent:.4f} that are spent" if found.spent else "")
-            + f", and --limit is {terms.limit:.4f}: nothing was sent; raise the limit, or play fewer protocols or tasks"
-        )
-    return replace(found, over=_over(found))
+    found = estimate_of(cells, spent=kept.spent, limit=terms.limit)
+    return enough(found, "this board", "play fewer protocols or tasks")
 
 
 def estimated(config: OversightConfig, sizes: BoardSizes, own: Mapping[str, Own] = MappingProxyType({})) -> Estimate:
@@ -208,41 +77,41 @@ def estimated(config: OversightConfig, sizes: BoardSizes, own: Mapping[str, Own]
         )
     try:
         found = afforded(replace(config, limit=None), sizes, chosen, voices, own)
-        return replace(found, limit=config.limit, over=_over(replace(found, limit=config.limit)))
+        return estimate_of(found.cells, spent=found.spent, limit=config.limit)
     finally:
         voices.close()
 
 
-def _over(found: Estimate) -> str:
-    total = found.spent
-    for cell in found.cells:
-        total += cell.usd or 0.0
-        if found.limit is not None and total > found.limit:
-            return cell.cell
-    return ""
+@dataclass(slots=True)
+class _Bill:
+    """What would be sent to one speaker."""
+
+    calls: int = 0
+    read: int = 0
+    written: int = 0
+
+    def add(self, pretending: Pretending, asks: Sequence[Ask]) -> None:
+        self.calls += len(asks)
+        self.read += sum(map(pretending.read, asks))
+        self.written += sum(map(pretending.written, asks))
 
 
 @dataclass(slots=True)
 class _Asked:
     """What a cell would send, by whom it goes to."""
 
-    speakers: Mapping[str, Pretending]
-    new: dict[str, list[Ask]] = field(default_factory=dict)
+    bills: dict[str, _Bill] = field(default_factory=dict)
     begun: bool = False
     """Was some of it asked before?"""
-
-    def priced(self) -> list[tuple[Pretending, list[Ask]]]:
-        return [(self.speakers[who], asks) for who, asks in self.new.items()]
 
 
 def _usd(asked: _Asked, voices: Voices) -> float | None:
     total = 0.0
-    for who, asks in asked.new.items():
+    for who, bill in asked.bills.items():
         price = voices.named()[who].price
         if price is None:
             return None
-        pretending = asked.speakers[who]
-        total += sum(pretending.read(ask) * price[0] + pretending.written(ask) * price[1] for ask in asks) / MILLION
+        total += (bill.read * price[0] + bill.written * price[1]) / MILLION
     return total
 
 
@@ -292,8 +161,10 @@ def _played(
     cases: dict[str, list[Case]] = {}
     seen: set[str] = set()
     found: dict[str, _Asked] = {}
+    if voices.judge:  # how it believes is asked once, about nothing, and counted with the first cell
+        judge_in_words(config, voices, speakers[JUDGE]).settled()
     for task, cell, seed in cells_in_all(config, chosen):
-        asked = found.setdefault(f"{task}: {cell.name}", _Asked(speakers))
+        asked = found.setdefault(f"{task}: {cell.name}", _Asked())
         if f"{task}: {cell.name}, seed {seed}" in kept.finished:
             continue
         if task not in cases:
@@ -305,7 +176,7 @@ def _played(
             there = kept.keys(list(new))
             seen |= set(new)
             asked.begun |= bool(there)
-            asked.new.setdefault(who, []).extend(ask for key, ask in new.items() if key not in there)
+            asked.bills.setdefault(who, _Bill()).add(pretending, [ask for key, ask in new.items() if key not in there])
             pretending.asked.clear()
     return found
 
@@ -340,12 +211,13 @@ def _pretend(
     *,
     long: bool,
 ) -> None:
-    free = Free()
+    free = Free(long)
     players: dict[str, Any] = dict.fromkeys(("judge", "referee", *cell.protocol.seats), free)
     if voices.judge:
         players["judge"] = judge_in_words(config, voices, speakers[JUDGE], by=_by(config, voices, long=long))
     if voices.advisers:
-        players |= seats_in_words(cell.protocol, config, voices, speakers[ADVISERS])
+        seats = seats_in_words(cell.protocol, config, voices, speakers[ADVISERS])
+        players |= {seat: Lengthened(adviser) for seat, adviser in seats.items()} if long else seats
     if any(player is not free for player in players.values()):
         for _ in play(cell.protocol, cases, players, seed=seed):
             pass

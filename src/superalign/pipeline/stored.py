@@ -23,8 +23,18 @@ _CHOICES = {
     "organisms": ("reuse", "train"),
     "signal": (CHECKED, *playable()),
 }
+_SHIPPED = re.compile(r"family:[a-z]{1,8}(\?device=[a-z0-9:]{1,8})?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 _WHOLE = "ask for the whole workspace, and who made it"
+
+
+def shipped(address: str) -> bool:
+    """Does it name a model that ships with this package? No other address is taken from a ledger, to be loaded.
+
+    >>> shipped("family:xs"), shipped("family:/tmp/models"), shipped("hf:models/llama")
+    (True, False, False)
+    """
+    return _SHIPPED.fullmatch(address) is not None
 
 
 class Malformed(Tampered):

@@ -125,8 +125,8 @@ def replies_section(view: TaskView) -> list[Html]:
         for name in names
     ]
     about = (
-        "Requests are counted once a protocol, answers that were there already too; costs are those of the day on which "
-        "an answer was paid for, and count in each play that rests on it. Refusals, garbage and what never came are "
+        "Requests are counted once a protocol, answers that were there already too; an answer counts at the price of the "
+        "day on which the protocol was played, in each play that rests on it. Refusals, garbage and what never came are "
         "failures of their kind; the plays stay in every denominator."
     )
     head = ("Protocol", "Requests", "Not an answer, by seat", *BILLED)

@@ -102,7 +102,7 @@ def _read(model: LocalModel, sides: Sequence[Side], *, verdict: bool) -> np.ndar
     words = network.get_output_embeddings().weight
     doubter = (words[large_ids()[VERDICTS[1]]] - words[large_ids()[VERDICTS[0]]]) if verdict else None
     with torch.inference_mode(), fast_products(network):
-        for rows, batch, mask in buckets([side.ids for side in sides], pad=model.pad):
+        for rows, batch, mask in buckets([side.ids for side in sides], pad=model.pad, device=model.device):
             states = network.transformer(input_ids=batch, attention_mask=mask).last_hidden_state
             spans = [(line, sides[row]) for line, row in enumerate(rows)]
             before = torch.cat([states[line, side.begin - 1 : side.end - 1] for line, side in spans])

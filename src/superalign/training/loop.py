@@ -157,7 +157,7 @@ def _resumed(kept: Kept, everything: Sequence[nn.Parameter], optimiser: Any, ord
     if not kept.path.exists():
         return 0
     try:
-        state = torch.load(kept.path, weights_only=True)
+        state = torch.load(kept.path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(f"{kept.path} is no state of a training that can be read: remove it to begin anew") from error
     if state.get("key") != kept.key:

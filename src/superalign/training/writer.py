@@ -72,7 +72,7 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def to(self, device: str) -> Encoded:
+    def to(self, device: str | torch.device) -> Encoded:
         """The same rows on a device."""
         return Encoded(ids=self.ids.to(device), learned=self.learned.to(device))
 

@@ -26,6 +26,7 @@ from superalign.models.remote.keeping import PAID, Kept, once
 from superalign.models.remote.pacing import Pace, backoff
 from superalign.models.remote.refusals import FILTER_WHY, Fault
 from superalign.models.remote.replies import Malformed, heard
+from superalign.models.remote.reserving import Reservation
 from superalign.models.remote.spending import Estimate, Price, Purse, estimate, priced, read_bound, read_estimate
 from superalign.models.remote.terms import Terms, WrongAddress
 from superalign.models.speaker import Ask, Reply
@@ -126,8 +127,7 @@ class RemoteSpeaker:
         self.purse = purse or Purse(self.terms.limit_usd)
         self.price = priced(price, self.purse.limit_usd, line.identity)
         self.kept = kept
-        if kept:
-            self.purse.recall(line.identity, kept.paid(line.identity).usd)
+        self.purse.join(line.identity, kept)
         self._clock, self._sleep, self._rng = clock, sleep, rng or random.Random()
         self._pace = Pace(requests=self.terms.requests_per_minute, tokens=self.terms.tokens_per_minute)
         self._slots = BoundedSemaphore(self.terms.concurrency)
@@ -244,28 +244,35 @@ class RemoteSpeaker:
 
     def _try(self, agenda: _Agenda, call: _Call) -> None:
         """Send it once; book, keep and hand over what came, or put it back onto the agenda."""
-        worst = self.price.of(read_bound(call.ask), call.ask.tokens) if self.price else 0.0
-        self.purse.reserve(worst)
-        spent = 0.0
+        read = read_bound(call.ask)
+        worst = self.price.of(read, call.ask.tokens) if self.price else 0.0
+        reserved = Reservation(usd=worst, read=read, ask=call.ask, identity=self.identity)
+        if not self.purse.reserve(reserved, self.kept, stopping=agenda.stopping):
+            return
+        spent = worst  # of what is broken off nobody knows
         try:
-            came = self._sent(agenda, call)
+            try:
+                came = self._sent(agenda, call)
+            except ModelError:
+                spent = 0.0  # it was refused, as all others would be
+                raise
             if came is None:
-                return
-            if isinstance(came, Fault):
+                spent = 0.0
+            elif isinstance(came, Fault):
                 spent = worst if came.billed else 0.0
-                self._failed(agenda, call, came, spent)
+                self._failed(agenda, call, came, reserved)
             else:
                 reply = replace(came[1], sent=call.sent, seconds=self._clock() - call.since)
                 spent = self._cost(reply, worst)
-                self._came(call, came[0], reply, spent)
+                self._came(call, came[0], reply, spent, reserved)
         finally:
-            self.purse.settle(worst, spent)
+            self.purse.settle(reserved, spent, self.kept)
             with self._lock:
                 self._usd += spent
 
     def _sent(self, agenda: _Agenda, call: _Call) -> tuple[bytes, Reply] | Fault | None:
         """What came of one try, made when a slot and the pace allow it; None if all is to stop."""
-        done = False
+        done, raw = False, b""
         with self._slots:
             try:
                 while not agenda.stopping.is_set():
@@ -282,7 +289,7 @@ class RemoteSpeaker:
                 done = True
                 return None
             except Malformed:
-                return Fault("malformed", billed=True)
+                return Fault("malformed", billed=True, raw=raw)
             except Fault as fault:
                 done = True
                 return fault
@@ -291,25 +298,35 @@ class RemoteSpeaker:
                     agenda.stopping.set()
 
     def _cost(self, reply: Reply, worst: float) -> float:
-        """USD; the most it can have been where the provider counts no tokens."""
+        """USD; the most it can have been where the provider counts no tokens of what it wrote."""
         if not self.price:
             return 0.0
-        counted = reply.read or reply.written or reply.kind != "answer"
-        return self.price.of(reply.read, reply.written) if counted else worst
+        uncounted = not (reply.read or reply.written) and (reply.kind in ("answer", "cut") or reply.text)
+        return worst if uncounted else self.price.of(reply.read, reply.written)
 
-    def _came(self, call: _Call, raw: bytes, reply: Reply, usd: float) -> None:
+    def _came(self, call: _Call, raw: bytes, reply: Reply, usd: float, reserved: Reservation) -> None:
         self._pace.answered()
         self._heard = self._answered = True
         if self.kept and reply.kind in PAID:
-            reply = self.kept.keep(call.ask, identity=self.identity, form=self.line.form, raw=raw, reply=reply, usd=usd)
+            reply = self.kept.keep(
+                call.ask,
+                identity=self.identity,
+                form=self.line.form,
+                raw=raw,
+                reply=reply,
+                usd=usd,
+                reserved=reserved,
+            )
+        elif self.kept and usd:  # the prompt alone was paid for
+            self.kept.lost(reserved, form=self.line.form, raw=raw, read=reply.read, written=reply.written, usd=usd)
         with self._lock:
             self._counts["read"] += reply.read
             self._counts["written"] += reply.written
         self._over(call, reply)
 
-    def _failed(self, agenda: _Agenda, call: _Call, fault: Fault, usd: float) -> None:
+    def _failed(self, agenda: _Agenda, call: _Call, fault: Fault, reserved: Reservation) -> None:
         if self.kept and fault.billed:
-            self.kept.lost(call.ask, identity=self.identity, read=read_bound(call.ask), usd=usd)
+            self.kept.lost(reserved, form=self.line.form, raw=fault.raw)
         with self._lock:
             self._faults[fault.why] += 1
             if fault.said:
@@ -319,9 +336,10 @@ class RemoteSpeaker:
         wait = backoff(call.sent, self._rng, base=self.terms.backoff)
         if fault.after is not None:  # a little later than told, so that not all come back at once
             wait = fault.after + self._rng.uniform(0.0, min(1.0, fault.after / 4))
-        if fault.why == "rate limit":
+        soon = wait <= self.terms.longest_wait
+        if fault.why == "rate limit" and soon:
             self._pace.limited(self._clock(), wait)
-        if fault.again and not last and wait <= self.terms.longest_wait:
+        if fault.again and not last and soon:
             call.due = self._clock() + wait
             return agenda.again(call)
         reply = Reply(kind="refused" if fault.why == FILTER_WHY else "none", why=fault.why, sent=call.sent)
@@ -334,7 +352,8 @@ class RemoteSpeaker:
             self._hopeless += fault.refused
             self._bad += fault.why == "bad request"
         if fault.refused and not self._heard and (last or self._hopeless >= HOPELESS):
-            raise WrongAddress(f"{self.identity}: nobody answers there: is the server up, and the address right?")
+            said = f" ({fault.said})" if fault.said else ""
+            raise WrongAddress(f"{self.identity}: nobody answers there{said}: is the server up, and the address right?")
         if self._bad >= HOPELESS and not self._answered:
             raise ModelError(f"{self.identity} refuses all of the first {HOPELESS} requests as bad: {fault.said}")
 

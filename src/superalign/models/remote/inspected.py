@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from superalign.models.errors import ModelError
-from superalign.models.remote.refusals import CONTEXT_WHY, Fault, fault_of, too_long
+from superalign.models.remote.refusals import CONTEXT_WHY, Fault, fault_of, keyless, plain, too_long
 from superalign.models.remote.terms import Terms, key_of
 from superalign.models.speaker import Ask
 
@@ -58,6 +58,7 @@ class InspectLine:
             raise ModelError(f"{address!r} is no model of Inspect: write inspect:PROVIDER/MODEL")
         self._terms, self._key = terms, key_of(terms)
         self.model = asyncio.run_coroutine_threadsafe(self._open(), _loop()).result()
+        self._key = self._key or str(getattr(self.model.api, "api_key", None) or "")  # its own variable's
         url = str(getattr(self.model.api, "base_url", None) or "")
         parts = urlsplit(url)
         if parts.username or parts.password or parts.query:
@@ -98,8 +99,8 @@ class InspectLine:
         coming = asyncio.run_coroutine_threadsafe(asyncio.wait_for(self._asked(ask), self._terms.timeout), _loop())
         failure = coming.exception()
         if failure is None:
-            raw: bytes = coming.result().model_dump_json(exclude_none=True).encode()
-            return raw.replace(self._key.encode(), b"[key]") if self._key else raw
+            told = coming.result().model_dump(mode="json", exclude_none=True)
+            return keyless(json.dumps(told).encode(), self._key)  # pydantic's own writer fails at half a character
         raise self._fault(_cause(failure)) from None
 
     async def _asked(self, ask: Ask) -> Any:
@@ -148,7 +149,7 @@ class InspectLine:
             return Fault(CONTEXT_WHY, again=False)
         if isinstance(failure, BUGS):
             raise failure
-        return Fault(type(failure).__name__, again=bool(decision), after=after, said=_plain(said, self._key))
+        return Fault(type(failure).__name__, again=bool(decision), after=after or None, said=_plain(said, self._key))
 
 
 async def _called(make: Any, *given: Any, **named: Any) -> Any:
@@ -189,4 +190,4 @@ def _plain(said: str, key: str) -> str:
     """A provider's words without the key and without the markup of a terminal."""
     for mark in ("[bold]", "[/bold]", "[blue]", "[/blue]", "[red]", "[/red]"):
         said = said.replace(mark, "")
-    return " ".join((said.replace(key, "[key]") if key else said).split())[:300]
+    return plain(said, key)

@@ -5,8 +5,10 @@
     rows = kept.rows(keys); only = KeptOnly(identity=identity, rows=rows, store=kept.store)     # for verify: no network
 
 A reply is on the disk, response first, then its row, before anyone sees it: neither kill -9 nor a power cut loses what
-came back. The index is one append-only SQLite table in WAL mode; several processes may write it at once. Where two of
-them asked the same, the first row is the reply for both, and both rows count as spent. No key and no header is stored.
+came back. The index is an SQLite file in WAL mode; several processes may write it at once. Its table of calls is only
+ever added to: where two asked the same, the first row is the reply for both, and both rows count as spent. What came
+and was no reply (broken JSON) is stored and named there as well, and asked again. Beside it lies what is set aside for
+requests under way (`reserving`). No key and no header is stored.
 """
 
 from __future__ import annotations
@@ -21,14 +23,17 @@ from pathlib import Path
 from threading import Lock
 
 from superalign.evidence.store import ObjectStore
+from superalign.models.remote import reserving
 from superalign.models.remote.replies import Malformed, heard, raw_of
+from superalign.models.remote.reserving import BROKEN_OFF, Owner, Reservation, Till
 from superalign.models.remote.terms import KeptError
 from superalign.models.speaker import Ask, Reply, Speaker
 
 VERSION = 1
 PAID = ("answer", "cut", "refused")
 LOST = "lost"
-"""Kind of a row for a request whose fate is unknown: no reply, but perhaps billed."""
+"""Kind of a row for a request that brought no reply, but was perhaps billed. `raw`: what came instead, if anything."""
+NO_REPLY = f"('{LOST}', '{BROKEN_OFF}')"
 CHUNK = 500
 TABLE = """
 CREATE TABLE IF NOT EXISTS call (
@@ -71,10 +76,10 @@ class Paid:
 class _Ticket:
     """Rows that wait for their commit."""
 
-    __slots__ = ("done", "rows")
+    __slots__ = ("done", "over", "rows")
 
-    def __init__(self, rows: tuple[tuple[object, ...], ...]) -> None:
-        self.rows, self.done = rows, False
+    def __init__(self, rows: tuple[tuple[object, ...], ...], over: int | None) -> None:
+        self.rows, self.over, self.done = rows, over, False
 
 
 class Kept:
@@ -86,15 +91,19 @@ class Kept:
         self.store = store or ObjectStore(folder / "objects", folder / "tmp")
         self._waiting: list[_Ticket] = []
         self._queue, self._writer = Lock(), Lock()
+        self._owners, self._flushes = self.path.with_suffix(".owners"), False
+        self._owner: Owner | None = None
         with self._errors():
             self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            with _transaction(self._db):  # two processes may open a new index at once
+            with self._transaction():  # two processes may open a new index at once
                 (version,) = self._db.execute("PRAGMA user_version").fetchone()
                 for statement in TABLE.split(";") if version == 0 else ():
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version={version or VERSION}")
+                if version in (0, VERSION):  # indexes of before had no reservations
+                    self._db.execute(reserving.TABLE)
+                    reserving.book_gone(self._db, self._owners)
         if version not in (0, VERSION):
             raise KeptError(
                 f"{self.path} has format {version}, this superalign reads {VERSION}: update it, or start anew"
@@ -111,16 +120,29 @@ class Kept:
             some = listed[start : start + CHUNK]
             query = (
                 "SELECT key, form, raw, read, written FROM call WHERE id IN (SELECT MIN(id) FROM call "
-                f"WHERE key IN ({','.join('?' * len(some))}) AND kind != '{LOST}' GROUP BY key) ORDER BY key"
+                f"WHERE key IN ({','.join('?' * len(some))}) AND kind NOT IN {NO_REPLY} GROUP BY key) ORDER BY key"
             )
             rows += [KeptRow(key=k, form=f, raw=d, read=r, written=w) for k, f, d, r, w in self._all(query, some)]
         return rows
 
-    def keep(self, ask: Ask, *, identity: str, form: str, raw: bytes, reply: Reply, usd: float = 0.0) -> Reply:
-        """Make it durable; the reply with its digest, or the earlier one that another process kept for the same key."""
+    def keep(
+        self,
+        ask: Ask,
+        *,
+        identity: str,
+        form: str,
+        raw: bytes,
+        reply: Reply,
+        usd: float = 0.0,
+        reserved: Reservation | None = None,
+    ) -> Reply:
+        """Make it durable; the reply with its digest, or the earlier one that another process kept for the same key.
+
+        What was set aside for it is free again, in the same moment.
+        """
         digest = self.store.put(raw)
         key = ask.key(identity)
-        self._write(_row(key, identity, ask, form, digest, reply.kind, reply, usd))
+        self._write(_row(key, identity, ask, form, digest, reply.kind, reply, usd), over=reserved)
         (first,) = self.rows([key])
         if first.raw != digest:
             return replace(_read(first, self.store), sent=reply.sent, seconds=reply.seconds)
@@ -137,32 +159,79 @@ class Kept:
         )
         return [replace(reply, raw=digest) for reply, digest in zip(replies, digests, strict=True)]
 
-    def lost(self, ask: Ask, *, identity: str, read: int, usd: float) -> None:
-        """Book a request whose fate is unknown."""
-        reply = Reply(kind="none", read=read, written=ask.tokens)
-        self._write(_row(ask.key(identity), identity, ask, "", "", LOST, reply, usd))
+    def lost(
+        self,
+        reserved: Reservation,
+        *,
+        form: str,
+        raw: bytes = b"",
+        read: int | None = None,
+        written: int | None = None,
+        usd: float | None = None,
+    ) -> None:
+        """Book a request that brought no reply, and will be asked again: at what was set aside unless it is known.
+
+        raw: what came that was no reply.
+        """
+        ask, identity = reserved.ask, reserved.identity
+        tokens = reserved.read if read is None else read, ask.tokens if written is None else written
+        reply = Reply(kind="none", read=tokens[0], written=tokens[1])
+        cost, digest = reserved.usd if usd is None else usd, self.store.put(raw) if raw else ""
+        form = form if raw else ""
+        self._write(_row(ask.key(identity), identity, ask, form, digest, LOST, reply, cost), over=reserved)
 
     def paid(self, identity: str) -> Paid:
         """Sums over all that this index holds for a speaker, whichever run it was."""
         query = (
-            f"SELECT COALESCE(SUM(kind != '{LOST}'), 0), COALESCE(SUM(kind = '{LOST}'), 0), COALESCE(SUM(read), 0), "
-            "COALESCE(SUM(written), 0), COALESCE(SUM(usd), 0.0) FROM call WHERE identity = ?"
+            f"SELECT COALESCE(SUM(kind NOT IN {NO_REPLY}), 0), COALESCE(SUM(kind IN {NO_REPLY}), 0), "
+            "COALESCE(SUM(read), 0), COALESCE(SUM(written), 0), COALESCE(SUM(usd), 0.0) FROM call WHERE identity = ?"
         )
         ((replies, lost, read, written, usd),) = self._all(query, [identity])
         return Paid(replies=replies, lost=lost, read=read, written=written, usd=usd)
+
+    def reserve(self, wanted: Reservation, till: Till, limit: float) -> bool:
+        """Whether it fits under the limit beside what the till's speakers have spent and set aside: then it is entered.
+
+        It is there for every process, and stays after a kill; it is not flushed, so a power cut may undo it.
+        """
+        with self._writer, self._errors():
+            self._owner = self._owner or Owner(self._owners)
+            with self._transaction(flush=False):
+                till.look(self._db)
+                fits = till.paid + till.open + wanted.usd <= limit
+                if fits:
+                    reserving.enter(self._db, wanted, self._owner)
+                elif till.open:
+                    reserving.book_gone(self._db, self._owners)
+                    till.look(self._db)
+            return fits
+
+    def free(self, reserved: Reservation, *, billed: bool) -> None:
+        """A request is over, and no row says how; `billed`: perhaps it was, so what was set aside is spent."""
+        with self._writer, self._errors(), self._transaction(flush=False):
+            for statement in [reserving.BOOK, reserving.FREE] if billed else [reserving.FREE]:
+                self._db.execute(f"{statement} WHERE id = ?", [reserved.row])
+            reserved.row = None
 
     def close(self) -> None:
         """Close the index; what was kept stays."""
         with self._writer:
             self._db.close()
+            if self._owner:
+                self._owner.close()
 
     def _all(self, query: str, values: Sequence[object]) -> list[tuple]:  # type: ignore[type-arg]
         with self._writer, self._errors():
             return self._db.execute(query, values).fetchall()
 
-    def _write(self, *rows: tuple[object, ...]) -> None:
+    def _write(self, *rows: tuple[object, ...], over: Reservation | None = None) -> None:
         """In one transaction with the rows of whoever waits meanwhile: one flush to the disk for all of them."""
-        mine = _Ticket(rows)
+        mine = _Ticket(rows, over.row if over else None)
+        self._commit(mine)
+        if over:
+            over.row = None
+
+    def _commit(self, mine: _Ticket) -> None:
         with self._queue:
             self._waiting.append(mine)
         with self._writer, self._errors():
@@ -171,16 +240,32 @@ class Kept:
             with self._queue:
                 batch, self._waiting = self._waiting, []
             tickets = batch if mine in batch else [mine, *batch]  # not in it: that other one's commit failed
-            with _transaction(self._db):
+            with self._transaction():
                 self._db.executemany(INSERT, [row for ticket in tickets for row in ticket.rows])
+                over = [(ticket.over,) for ticket in tickets if ticket.over is not None]
+                self._db.executemany(f"{reserving.FREE} WHERE id = ?", over)
             for ticket in tickets:
                 ticket.done = True
+
+    @contextmanager
+    def _transaction(self, *, flush: bool = True) -> Iterator[None]:
+        """`flush`: to the disk, before it counts as done."""
+        if flush != self._flushes:
+            self._db.execute(f"PRAGMA synchronous={'FULL' if flush else 'NORMAL'}")
+            self._flushes = flush
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:  # something went wrong on the way
+                self._db.execute("ROLLBACK")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise KeptError(
                 f"the index of replies {self.path}: {error}: is the disk full, or the file damaged?"
             ) from error
@@ -254,14 +339,3 @@ def _read(row: KeptRow, store: ObjectStore) -> Reply:
         return replace(heard(row.form, store.get(row.raw)), raw=row.raw, sent=0)
     except Malformed as error:
         raise KeptError(f"the kept response {row.raw}: {error}: don't trust the index that names it") from error
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except sqlite3.Error:
-        db.execute("ROLLBACK")
-        raise

@@ -20,7 +20,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from superalign.models.errors import ModelError
-from superalign.models.remote.refusals import CONTEXT_WHY, FILTER_WHY, Fault, fault_of, seconds_of, told_by
+from superalign.models.remote.refusals import (
+    CONTEXT_WHY,
+    FILTER_WHY,
+    Fault,
+    fault_of,
+    keyless,
+    plain,
+    seconds_of,
+    told_by,
+)
 from superalign.models.remote.terms import Terms, key_of
 from superalign.models.speaker import Ask
 
@@ -38,9 +47,15 @@ class OpenAILine:
 
     def __init__(self, address: str, terms: Terms, *, clock: Callable[[], float] = time.monotonic) -> None:
         url, _, self.model = address.partition("#")
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not self.model:
-            raise ModelError(f"{_safe(address)!r} is no server's address: write http://HOST:PORT/v1#MODEL")
+        wrong = ModelError(f"{_safe(address)!r} is no server's address: write http://HOST:PORT/v1#MODEL")
+        try:
+            parts = urlsplit(url)
+            self._port = parts.port
+        except ValueError:  # its words quote the address
+            raise wrong from None
+        graphic = all("!" <= each <= "~" for each in url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or not self.model or not graphic:
+            raise wrong
         if parts.username or parts.password or parts.query:
             raise ModelError(
                 f"{_safe(address)}: an address holds no key or password, for it is written into every record: "
@@ -49,7 +64,7 @@ class OpenAILine:
         self.identity = f"{url.rstrip('/')}#{self.model}"
         self._key = key_of(terms)
         self._terms, self._clock = terms, clock
-        self._host, self._port, self._secure = parts.hostname, parts.port, parts.scheme == "https"
+        self._host, self._secure = parts.hostname, parts.scheme == "https"
         self._path = parts.path.rstrip("/") + "/chat/completions"
         self._idle: deque[tuple[HTTPConnection, float]] = deque()  # and since when
         self._without: set[str] = set()
@@ -112,10 +127,11 @@ class OpenAILine:
         """Status, Retry-After and body, the key cut out. Raises Fault for what goes wrong on the way."""
         until = self._clock() + self._terms.timeout
         connection, idle = self._connection()
-        sent = False
+        connecting, sent = connection.sock is None, False
         try:
-            if connection.sock is None:
+            if connecting:
                 connection.connect()
+                connecting = False
             self._patience(connection, until)
             headers = {"Content-Type": "application/json", "Accept": "application/json"}
             if self._key:
@@ -126,7 +142,7 @@ class OpenAILine:
             body = self._body(response, connection, until)
         except TimeoutError as error:
             connection.close()
-            raise Fault("timeout", billed=sent) from error
+            raise Fault("timeout", billed=sent, refused=connecting) from error
         except (OSError, HTTPException) as error:
             connection.close()
             # closed by the server while it idled: the request was not seen there, and goes out again at once
@@ -136,12 +152,13 @@ class OpenAILine:
                 after=0.0 if stale else None,
                 billed=sent and not stale,
                 refused=not sent and idle is None,
+                said=plain(str(error), self._key),
             ) from error
         if response.will_close:
             connection.close()
         else:
             self._idle.append((connection, self._clock()))
-        return response.status, response.getheader("Retry-After"), self._clean(body)
+        return response.status, response.getheader("Retry-After"), keyless(body, self._key)
 
     def _body(self, response: HTTPResponse, connection: HTTPConnection, until: float) -> bytes:
         pieces, size = [], 0
@@ -155,9 +172,6 @@ class OpenAILine:
             raise HTTPException(f"{response.length} bytes of the body are missing")
         response.close()  # of the response only: the connection takes the next one
         return b"".join(pieces)
-
-    def _clean(self, body: bytes) -> bytes:
-        return body.replace(self._key.encode(), b"[key]") if self._key else body
 
     def _patience(self, connection: HTTPConnection, until: float) -> None:
         """Wait on the socket no longer than is left. Raises TimeoutError if nothing is."""
@@ -186,5 +200,6 @@ class OpenAILine:
 
 def _safe(address: str) -> str:
     """The address without what stands before the host's name, where a password could be, or in a query."""
-    scheme, _, rest = address.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+    scheme, found, rest = address.partition("://")
+    kept = (rest if found else scheme).rpartition("@")[2].partition("?")[0]
+    return f"{scheme}://{kept}" if found else kept

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import AnyStr
 
 from superalign.models.remote.terms import KeyRefused, QuotaSpent, WrongAddress
 
@@ -22,7 +23,12 @@ FILTER = (
     "content_filter", "content filter", "content management policy", "content_policy", "content policy", "moderation",
     "responsibleaipolicy", "safety system", "flagged",
 )  # fmt: skip
+MONEY = ("insufficient_quota", "billing_hard_limit", "credit balance")
 AGAIN = (408, 409, 425, 429)
+GATEWAY = (504, 524)
+"""A gateway gave up waiting: whoever it waited for may have answered, and billed."""
+PLACEHOLDER = 12
+"""Characters: a shorter key is none (as "none" or "EMPTY" for one's own server), and may well stand in an answer."""
 CONTEXT_WHY, FILTER_WHY = "context", "content filter"
 
 
@@ -41,11 +47,20 @@ class Fault(Exception):
     """Whether nobody listened at the address at all."""
     said: str = ""
     """By the server, in few words, without the key."""
+    raw: bytes = b""
+    """What came, without the key, where that is no reply."""
+
+
+def keyless(text: AnyStr, key: str) -> AnyStr:
+    """The text with the key cut out of it."""
+    if len(key) < PLACEHOLDER:
+        return text
+    return text.replace(key, "[key]") if isinstance(text, str) else text.replace(key.encode(), b"[key]")
 
 
 def plain(text: str, key: str) -> str:
     """The text without the key, on one line, at most 300 characters."""
-    return " ".join((text.replace(key, "[key]") if key else text).split())[:300]
+    return " ".join(keyless(text, key).split())[:300]
 
 
 def seconds_of(header: str | None, now: float) -> float | None:
@@ -80,7 +95,7 @@ def told_by(body: bytes) -> str:
     text = body[:4000].decode("utf-8", "replace")
     try:
         told = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     error = told.get("error", told) if isinstance(told, dict) else told
     if isinstance(error, dict):
@@ -100,13 +115,14 @@ def fault_of(
         return Fault(FILTER_WHY, again=False, said=plain(said, key))
     if status in (401, 403):
         raise KeyRefused(f"{address}: the server refuses {source} ({status}): is it expired, or for another server?")
-    if status == 402 or (status == 429 and "insufficient_quota" in said):
-        raise QuotaSpent(f"{address}: the account has no money or quota left ({status}): what came until now is kept")
+    if status == 402 or (status in (400, 429) and any(words in said.lower() for words in MONEY)):
+        raise QuotaSpent(f"{address}: the account has no money or quota left ({status}): top it up to go on")
     if status in (404, 405) or 300 <= status < 400:
         raise WrongAddress(f"{address}: no such model or path ({status}): {plain(said, key)}: check URL and model")
     if status in AGAIN or status >= 500:
-        why = "rate limit" if status == 429 else "timeout" if status in (408, 504) else "server error"
-        return Fault(why, after=after, said=plain(said, key))
+        why = "rate limit" if status == 429 else "timeout" if status in (408, *GATEWAY) else "server error"
+        # told to come back after 0 seconds, wait as if nothing had been told: else all tries are over in no time
+        return Fault(why, after=after or None, billed=status in GATEWAY, said=plain(said, key))
     if too_long(said) or status == 413:
         return Fault(CONTEXT_WHY, again=False, said=plain(said, key))
     return Fault("bad request", again=False, said=plain(said, key))

@@ -17,6 +17,9 @@ from typing import Any
 from superalign.models.remote.refusals import CONTEXT_WHY, FILTER_WHY, filtered
 from superalign.models.speaker import Kind, Reply, Token
 
+MOST_TOKENS = 1 << 40
+"""Of one response: no provider bills so many."""
+
 
 class Malformed(ValueError):
     """The response is not of its form."""
@@ -27,7 +30,7 @@ def heard(form: str, raw: bytes) -> Reply:
     try:
         told = json.loads(raw)
         return FORMS[form](told)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise Malformed(f"no {form} response: {type(error).__name__}") from error
 
 
@@ -45,8 +48,8 @@ def _openai(told: Any) -> Reply:
         text=_text(refusal or message.get("content")),
         why=(("refusal" if refusal else FILTER_WHY) if kind == "refused" else ""),
         tokens=_tokens((choice.get("logprobs") or {}).get("content")),
-        read=int(usage.get("prompt_tokens") or 0),
-        written=int(usage.get("completion_tokens") or 0),
+        read=_count(usage, "prompt_tokens"),
+        written=_count(usage, "completion_tokens"),
     )
 
 
@@ -54,8 +57,8 @@ def _inspect(told: Any) -> Reply:
     usage = told.get("usage") or {}
     names = ("input_tokens", "input_tokens_cache_read", "input_tokens_cache_write")
     counted: dict[str, Any] = {
-        "read": sum(int(usage.get(name) or 0) for name in names),
-        "written": int(usage.get("output_tokens") or 0),
+        "read": sum(_count(usage, name) for name in names),
+        "written": _count(usage, "output_tokens"),
     }
     if not told.get("choices"):
         if told.get("error"):
@@ -88,21 +91,37 @@ def raw_of(reply: Reply) -> bytes:
     return json.dumps(told, ensure_ascii=False, sort_keys=True).encode()
 
 
+def _count(usage: Any, name: str) -> int:
+    """Tokens that a provider counted. Raises ValueError for what is no count: it would go into sums of money."""
+    count = int(usage.get(name) or 0)
+    if not 0 <= count <= MOST_TOKENS:
+        raise ValueError(f"{name} is {count}")
+    return count
+
+
 def _text(content: Any) -> str:
     """Of a message: its content as it is, or its parts of text, joined."""
     if isinstance(content, list):
-        return "".join(str(part.get("text") or "") for part in content if part.get("type") in ("text", "output_text"))
+        content = "".join(
+            str(part.get("text") or "") for part in content if part.get("type") in ("text", "output_text")
+        )
     if content is not None and not isinstance(content, str):
         raise TypeError("a message's content is text")
-    return content or ""
+    return _whole(content or "")
+
+
+def _whole(text: str) -> str:
+    """Halves of characters (JSON may hold them, as where an answer was cut) become U+FFFD: no text can be sent on with
+    them, hashed or stored."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _tokens(rows: Any) -> tuple[Token, ...]:
     return tuple(
         Token(
-            str(row["token"]),
+            _whole(str(row["token"])),
             float(row["logprob"]),
-            tuple((str(other["token"]), float(other["logprob"])) for other in row.get("top_logprobs") or ()),
+            tuple((_whole(str(other["token"])), float(other["logprob"])) for other in row.get("top_logprobs") or ()),
         )
         for row in rows or ()
     )

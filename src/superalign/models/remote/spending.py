@@ -2,21 +2,28 @@
 
     estimate(asks, price=Price(read=2.5, written=10.0, source="terms"))
     purse = Purse(limit_usd=5.0)                     # may be shared by several speakers
-    purse.reserve(worst); purse.settle(worst, spent)
+    purse.reserve(wanted, kept); purse.settle(wanted, spent, kept)
 
 Before a request goes out, the most it could cost is set aside: a token for each byte of the prompt, and the whole
 limit of the answer. So the limit holds whatever the tokenizer; only a provider that bills more than max_tokens could
 cross it. Requests that were sent and whose fate is unknown (timeout, connection lost) are booked at that worst case.
-What a killed process had under way is not booked: at most twice `concurrency` requests each time.
+
+Where replies are kept, it is set aside in their index, so that processes that share it share the limit, and so do runs
+before and after a kill: what a killed one had under way is booked at the worst, at most twice `concurrency` requests.
+Three things are outside: runs without a limit, which set nothing aside (what they pay for counts); a power cut within
+moments of sending; and where nothing is kept, other runs and processes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from threading import Condition
+from pathlib import Path
+from threading import Condition, Event
 
 from superalign.models.errors import ModelError
+from superalign.models.remote.keeping import Kept
+from superalign.models.remote.reserving import Reservation, Till
 from superalign.models.remote.terms import SpendingLimit
 from superalign.models.speaker import Ask
 
@@ -25,6 +32,10 @@ CHARACTERS = 3
 """Of a prompt, to a token: fewer than the 4 that English usually has, so that the estimate errs upwards."""
 FRAME = 16
 """Tokens that a chat template may add to a message."""
+POLL = 0.1
+"""Seconds between two looks at what other processes still have under way."""
+ANSWERS_KEPT = "what was answered is kept, and is not asked again"
+ANSWERS_GONE = "what was answered is lost, for nothing is kept: name a folder (kept) to go on from there another time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,47 +87,77 @@ def estimate(asks: Iterable[Ask], *, price: Price | None, kept: int = 0) -> Esti
 
 
 class Purse:
-    """Money for one or several speakers. Thread-safe."""
+    """Money for one or several speakers. Thread-safe; with an index of replies, between processes, too."""
 
     def __init__(self, limit_usd: float | None = None) -> None:
         self.limit_usd = limit_usd
-        self.spent = 0.0
-        """USD, what earlier runs paid for included."""
-        self._reserved = 0.0
-        self._under_way = 0
-        self._known: set[str] = set()
+        self._till = Till()
+        self._index: Path | None = None
+        self._joined = False
         self._change = Condition()
 
-    def recall(self, identity: str, usd: float) -> None:
-        """Book what earlier runs paid for this speaker; a second call for the same one changes nothing."""
-        with self._change:
-            if identity not in self._known:
-                self._known.add(identity)
-                self.spent += usd
+    @property
+    def spent(self) -> float:
+        """USD that are known to be spent; under a limit, and with an index, as it was at the last request."""
+        return self._till.paid
 
-    def reserve(self, worst: float) -> None:
-        """Set aside so many USD, after requests under way if they decide it. Raises SpendingLimit if it's too much."""
+    def join(self, identity: str, kept: Kept | None) -> None:
+        """This speaker's money counts here, what earlier runs paid for included.
+
+        Raises ModelError for speakers that would share a limit, but no index: it could not be held.
+        """
         if self.limit_usd is None:
             return
         with self._change:
-            while self.spent + self._reserved + worst > self.limit_usd:
-                if not self._under_way:
-                    raise SpendingLimit(
-                        f"spent {self.spent:.4f} of {self.limit_usd:.4f} USD, and the next request could cost "
-                        f"{worst:.4f}: what was answered is kept; raise the limit (limit_usd, --limit) to go on"
-                    )
-                self._change.wait()
-            self._reserved += worst
-            self._under_way += 1
+            index = kept.path.resolve() if kept else None
+            if self._joined and index != self._index:
+                raise ModelError(
+                    f"{identity}: who shares a limit keeps replies in one folder, or nobody does: {index} is not "
+                    f"{self._index}: give all of them the same `kept`"
+                )
+            self._index, self._joined = index, True
+            if index:
+                self._till.add(identity)
 
-    def settle(self, worst: float, spent: float) -> None:
-        """A request is over: free what was set aside and book what it cost."""
+    def reserve(self, wanted: Reservation, kept: Kept | None = None, *, stopping: Event | None = None) -> bool:
+        """Set aside what a request can cost at most, after requests under way if what they cost decides it.
+
+        False where `stopping` was set meanwhile. Raises SpendingLimit if it is too much, whatever those cost.
+        """
+        if self.limit_usd is None or not wanted.usd:
+            return True
         with self._change:
-            self.spent += spent
-            if self.limit_usd is not None:
-                self._reserved -= worst
-                self._under_way -= 1
-            self._change.notify_all()
+            while not self._fits(wanted, kept, self.limit_usd):
+                if self._till.paid + wanted.usd > self.limit_usd:
+                    raise SpendingLimit(
+                        f"spent {self._till.paid:.4f} of {self.limit_usd:.4f} USD, and the next request could cost "
+                        f"{wanted.usd:.4f}: {ANSWERS_KEPT if kept else ANSWERS_GONE}; raise the limit (limit_usd, "
+                        "--limit) to go on"
+                    )
+                if stopping and stopping.is_set():
+                    return False
+                self._change.wait(POLL if kept else None)  # other processes wake nobody here
+            return True
+
+    def settle(self, reserved: Reservation, spent: float, kept: Kept | None = None) -> None:
+        """A request is over: what was set aside is free again, what it cost is spent."""
+        try:
+            if kept and reserved.row is not None:  # it is on record neither as a reply nor as lost
+                kept.free(reserved, billed=spent > 0)
+        finally:
+            with self._change:
+                if self.limit_usd is None or not kept:
+                    self._till.paid += spent
+                if self.limit_usd is not None and not kept:
+                    self._till.open -= reserved.usd
+                self._change.notify_all()
+
+    def _fits(self, wanted: Reservation, kept: Kept | None, limit: float) -> bool:
+        if kept:
+            return kept.reserve(wanted, self._till, limit)
+        fits = self._till.paid + self._till.open + wanted.usd <= limit
+        self._till.open += wanted.usd if fits else 0.0
+        return fits
 
 
 def priced(price: Price | None, limit_usd: float | None, address: str) -> Price | None:

@@ -20,7 +20,7 @@ class KeyRefused(Unaskable):
 
 
 class SpendingLimit(Unaskable):
-    """The next request could cost more than is left. What was answered until then is kept, and is not asked again."""
+    """The next request could cost more than is left. The message says whether what was answered is kept."""
 
 
 class QuotaSpent(Unaskable):
@@ -44,7 +44,7 @@ class Terms:
     requests_per_minute: int | None = None
     """In any 60 seconds, at most; None: as many as the server takes."""
     tokens_per_minute: int | None = None
-    """In any 60 seconds, at most, counted as prompt (estimated until the reply says) and the answer's limit."""
+    """In any 60 seconds, at most: an estimate of each prompt (a third of its characters) and the answer's limit."""
     retries: int = 6
     """After the first try of a request, at most."""
     backoff: float = 0.5
@@ -58,7 +58,8 @@ class Terms:
     price_out: float | None = None
     """USD for a million tokens of answer."""
     limit_usd: float | None = None
-    """No request is sent that could bring the costs over it. Needs prices."""
+    """No request is sent that could bring the costs over it: what this model cost in all runs and processes that share
+    `kept`, else in this one. Needs prices."""
     kept: Path | None = None
     """Folder of the index of replies (`replies.sqlite`) and, without `store`, of raw responses; None: none is kept."""
     store: ObjectStore | None = None
@@ -84,10 +85,18 @@ class Terms:
 
 
 def key_of(terms: Terms) -> str:
-    """The key itself, read from the environment now; empty where none is named. Raises KeyRefused if it is not set."""
+    """The key itself, read from the environment now; empty where none is named.
+
+    Raises KeyRefused if it is not set, or holds what no header can carry.
+    """
     if not terms.key_from:
         return ""
     key = os.environ.get(terms.key_from, "").strip()
     if not key:
         raise KeyRefused(f"the environment variable {terms.key_from} holds no key: set it, or leave key_from out")
+    if not all("!" <= each <= "~" for each in key):  # sent, it would fail with words that quote it
+        raise KeyRefused(
+            f"the environment variable {terms.key_from} holds a space, a line break or a letter beyond ASCII, which "
+            "no key has: set it to the key alone"
+        )
     return key

@@ -29,16 +29,20 @@ Say = Callable[[str], None]
 def stress(config: StressConfig, *, say: Say = lambda text: None) -> dict[str, Any]:
     """Quarantine, blind audit, unseal, report card; then whatever `more` names. Returns where the ledger stands.
 
-    Raises SuperalignError for a workspace, model, kind or subject that can't be used, before anything is audited.
+    Raises SuperalignError for a workspace, model, kind or subject that can't be used, and for a model whose context is
+    too short for the texts, before anything is audited.
     """
     from superalign.adversarial.writers import load_writer
     from superalign.models import load_model
+    from superalign.pipeline.room import check_stress_room
     from superalign.pipeline.train import declare_bases
 
     if config.seed < 0 or min(config.workers, config.train_seeds) < 1:
         raise SuperalignError("--seed is 0 or more, --workers and --train-seeds 1 or more")
     kinds, sizes = chosen_kinds(config), stress_sizes(config)
     reviewers = load_model(config.model) if any(side == "reviewer" for side, _ in kinds) else None
+    if reviewers is not None:
+        check_stress_room(sizes, reviewers)
     writers = load_writer() if config.more or any(side == "writer" for side, _ in kinds) else None
     subject = _subject(config, writers)
     with Workspace.open(config.workspace, create=True) as ws:

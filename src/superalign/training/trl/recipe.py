@@ -3,14 +3,16 @@
     TrlRecipe(steps=200, batch=8, rate=1e-5, rank=8)         # LoRA of rank 8
     settings(TrlRecipe(), "dpo", Path("state"))              # keyword arguments of trl.DPOConfig
 
-Everything is float32 and quiet: no progress bar, no tracker, no upload, no telemetry. Defaults that differ between the
-methods are `None` here and are filled in by `resolved`, so that the ledger states numbers.
+Weights keep the type in which they were loaded (float32 unless the address says another), without mixed precision.
+Everything is quiet: no progress bar, no tracker, no upload, no telemetry. Defaults that differ between the methods are
+`None` here and are filled in by `resolved`, so that the ledger states numbers.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -87,12 +89,17 @@ def resolved(recipe: TrlRecipe, method: str, *, context: int) -> TrlRecipe:
         (method == "dpo" and not beta > 0, "beta is above 0 for DPO, or nothing is learned"),
         (beta < 0 or recipe.centre < 0, "beta and centre are not negative"),
         (length < 2, "length is at least 2 tokens"),
+        (not all(map(math.isfinite, _numbers(recipe, beta))), "every number is finite"),
     ):
         if wrong:
             raise FinetuneError(f"this recipe can't be trained with: {why} ({recipe})")
     if method == "grpo":
         _check_groups(recipe, length)
     return replace(recipe, beta=beta, length=length)
+
+
+def _numbers(recipe: TrlRecipe, beta: float) -> tuple[float, ...]:
+    return (recipe.rate, recipe.decay, recipe.clip, beta, recipe.centre, recipe.temperature, recipe.floor)
 
 
 def _check_groups(recipe: TrlRecipe, length: int) -> None:

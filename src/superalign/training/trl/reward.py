@@ -5,8 +5,7 @@
     model.save(Path("out")); load_reward(Path("out"))
 
 The score is read where TRL trains it: at the last token that does not pad, which is end-of-text unless the tokenizer
-pads with that. `as_body` gives the same model as our own
-trainers make it, for whatever looks into reward models.
+pads with that. `as_body` gives the same model as our own trainers make it, for whatever looks into reward models.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class RewardModel:
         from superalign.training.bodies import Body
         from superalign.training.bodies_head import BodyHead
 
-        network, head = copy.deepcopy(base.network), BodyHead(base.width, offset=False)
+        network, head = copy.deepcopy(base.network), BodyHead(base.width, offset=False).to(base.device)
         body_of(network).load_state_dict(body_of(self.network).state_dict())
         with torch.no_grad():
             head.line.weight.copy_(head_of(self.network).weight)
@@ -91,7 +90,7 @@ def begin_reward(base: LocalModel, *, seed: int) -> RewardModel:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
-            network = AutoModelForSequenceClassification.from_config(config).to(torch.float32)
+            network = AutoModelForSequenceClassification.from_config(config).to(base.device, torch.float32)
             body_of(network).load_state_dict(body_of(base.network).state_dict())
             head_of(network)
         except (ValueError, AttributeError, RuntimeError) as error:
@@ -155,15 +154,15 @@ def unpack_reward(data: bytes, base: LocalModel) -> RewardModel:
 
 def scores(network: nn.Module, tokenizer: Any, texts: Sequence[str]) -> np.ndarray:
     """(n,) rewards of texts, each read at its last token."""
-    end, limit = tokenizer.eos_token, int(getattr(network.config, "max_position_embeddings", 1024))
+    end, limit = tokenizer.eos_token, LocalModel(name="", network=network, tokenizer=tokenizer).context
     whole = [text if not end or text.endswith(end) else text + end for text in texts]
     ids = [row[:limit] for row in tokenizer(whole)["input_ids"]] if whole else []
     out, device = np.full(len(ids), np.nan), next(network.parameters()).device
     body, head, pad = body_of(network), head_of(network), tokenizer.pad_token_id
     network.eval()
     with torch.inference_mode():
-        for rows, batch, mask in buckets(ids, pad=pad):
-            states = body(input_ids=batch.to(device), attention_mask=mask.to(device)).last_hidden_state
+        for rows, batch, mask in buckets(ids, pad=pad, device=device):
+            states = body(input_ids=batch, attention_mask=mask).last_hidden_state
             ends = [max((at for at, token in enumerate(ids[row]) if token != pad), default=-1) for row in rows]
             last = states[torch.arange(len(rows), device=device), torch.tensor(ends, device=device)]
             out[rows] = head(last).squeeze(-1).double().cpu().numpy()

@@ -43,13 +43,17 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         raise FinetuneError(f"{path}: there is no such file: give a file of JSON Lines, one row a line")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FinetuneError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from error
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: a text may hold U+2028 and its like
         if not line.strip():
             continue
         try:
             row = json.loads(line) if len(line) <= LONGEST_LINE else None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FinetuneError(f"{path}, line {number}: not JSON ({error}): mend it or leave it out") from error
         if not isinstance(row, dict):
             raise FinetuneError(f"{path}, line {number}: not a JSON object {{…}}: mend it or leave it out")
@@ -128,15 +132,22 @@ def _check_text(row: Row, i: int, name: str, first: str, kind: str, method: str)
     if isinstance(value, str) and kind == "text":
         if not value.strip() and name != "prompt":
             raise FinetuneError(f"{where} is empty: there is nothing to learn in it, leave the row out")
+        _check_whole(where, value)
     elif isinstance(value, list) and kind == "messages" and value:
         for message in value:
             fine = isinstance(message, dict) and all(isinstance(message.get(k), str) for k in ("role", "content"))
             if not fine:
                 raise FinetuneError(f"{where}: {str(message)[:60]!r} is no message: write {{role, content}}, both text")
+            _check_whole(where, message["role"] + message["content"])
     else:
         what = f"is {_named(value)}"
         like = f"the first row's {first!r} is {'a list of messages' if kind == 'messages' else 'text'}"
         raise FinetuneError(f"{where} {what}, {like}: a text, or a list of messages, is needed, all rows alike")
+
+
+def _check_whole(where: str, text: str) -> None:
+    if not text.isascii() and any("\ud800" <= each <= "\udfff" for each in text):
+        raise FinetuneError(f"{where} holds half a character (a lone surrogate), which is no text: mend it")
 
 
 def _named(value: Any) -> str:

@@ -53,8 +53,7 @@ class Place:
         """The log so far; a line that was torn by a kill is left out."""
         path = self.folder / LOG
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        whole = text[: text.rfind("\n") + 1]
-        return [json.loads(line) for line in whole.splitlines()]
+        return [json.loads(line) for line in text.split("\n")[:-1]]  # not splitlines: what is said may hold U+2028
 
 
 @contextmanager
@@ -76,12 +75,18 @@ def place_of(resume: Path | None, key: str) -> Iterator[Place]:
             "remove it, or name another folder"
         )
     resume.mkdir(parents=True, exist_ok=True)
-    (resume / RUN).write_text(json.dumps({"key": key}), encoding="utf-8")
+    if known is None:
+        (resume / RUN).write_text(json.dumps({"key": key}), encoding="utf-8")
     place = Place(folder=resume, state=_last_state(resume))
     kept = [line for line in place.lines() if line["step"] < place.step]
-    (resume / LOG).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")
+    whole = resume / f"{LOG}.new"  # put in its place in one go: a kill here loses no line
+    whole.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")
+    whole.replace(resume / LOG)
     yield place
-    shutil.rmtree(resume)
+    over = resume.with_name(f"{resume.name}.done")  # a kill while it is removed leaves nothing that looks like a state
+    shutil.rmtree(over, ignore_errors=True)
+    resume.rename(over)
+    shutil.rmtree(over)
 
 
 def _key_in(folder: Path) -> str | None:
@@ -144,20 +149,26 @@ def quietly() -> Iterator[None]:
 
 
 def watched(trainer: type, place: Place, *, name: str) -> type:
-    """A trainer of this class that logs every loss, and stops before a loss that is no number spoils the weights."""
+    """A trainer of this class that logs every loss, and stops before a loss that is no number spoils the weights.
+
+    What is logged is what each forward pass adds to its step's loss, whether TRL or transformers divides them.
+    """
 
     class Watched(trainer):  # type: ignore[misc]
         def compute_loss(self, *given: Any, **named: Any) -> Any:
             found = super().compute_loss(*given, **named)
             loss = float((found[0] if isinstance(found, tuple) else found).detach())
-            step = int(self.state.global_step)
             if not np.isfinite(loss):
                 raise FinetuneError(
-                    f"{name}: the loss is {loss} at step {step}: lower the rate ({self.args.learning_rate}), or look "
-                    "for weights or rewards that are no numbers"
+                    f"{name}: the loss is {loss} at step {self.state.global_step}: lower the rate "
+                    f"({self.args.learning_rate}), or look for weights or rewards that are no numbers"
                 )
-            place.write(step=step, loss=loss)
             return found
+
+        def training_step(self, *given: Any, **named: Any) -> torch.Tensor:
+            loss: torch.Tensor = super().training_step(*given, **named)
+            place.write(step=int(self.state.global_step), loss=float(loss))
+            return loss
 
     return Watched
 
@@ -185,9 +196,9 @@ def run(trainer: Any, place: Place, *, name: str, progress: Progress | None) -> 
 
 
 def losses_in(lines: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
-    """Mean loss of each step, in order."""
-    steps: dict[int, list[float]] = {}
+    """Loss of each step, in order."""
+    steps: dict[int, float] = {}
     for line in lines:
         if "loss" in line:
-            steps.setdefault(line["step"], []).append(line["loss"])
-    return tuple(float(np.mean(steps[step])) for step in sorted(steps))
+            steps[line["step"]] = steps.get(line["step"], 0.0) + line["loss"]
+    return tuple(steps[step] for step in sorted(steps))

@@ -85,13 +85,15 @@ def fitting(rows: Sequence[dict[str, Any]], tokenizer: Any, recipe: TrlRecipe, m
 def _ids(row: Mapping[str, Any], tokenizer: Any, method: str) -> list[list[int]]:
     """Every text of a row as ids, prompt and all."""
     if method == "grpo":
-        return [_encoded(tokenizer, row["prompt"])]
+        return [_encoded(tokenizer, row["prompt"], answered=True)]
     before = row.get("prompt")
     texts = [row[name] for name in TEXTS[1:] if name in row]
     return [_encoded(tokenizer, text if before is None else before + text) for text in texts]
 
 
-def _encoded(tokenizer: Any, text: Any) -> list[int]:
+def _encoded(tokenizer: Any, text: Any, *, answered: bool = False) -> list[int]:
+    """The ids of a text or of messages; `answered`: with the template's words by which an answer begins."""
     if isinstance(text, str):
         return list(tokenizer(text)["input_ids"])
-    return list(tokenizer.apply_chat_template(text, tokenize=True, return_dict=True)["input_ids"])
+    told = tokenizer.apply_chat_template(text, add_generation_prompt=answered, tokenize=True, return_dict=True)
+    return list(told["input_ids"])

@@ -73,7 +73,7 @@ def _device(base: LocalModel) -> torch.device:
 def _models(base: LocalModel, method: str, recipe: TrlRecipe, place: Place) -> dict[str, Any]:
     """What is trained, and what it is compared with, copies both."""
     if method == "reward":
-        return {"model": begin_reward(base, seed=recipe.seed).network.to(_device(base))}
+        return {"model": begin_reward(base, seed=recipe.seed).network}
     network = copy.deepcopy(base.network).train()
     if method == "dpo" and not recipe.rank:
         return {"model": network, "ref_model": copy.deepcopy(base.network).eval()}
