@@ -46,6 +46,11 @@ def test_the_key_is_the_one_of_the_purpose(address: str, monkeypatch: pytest.Mon
         keyed(address, "SOME_KEY", terms=Terms(key_from="OTHER_KEY")).ask([HI])
 
 
+def test_a_server_behind_words_gets_the_same_key(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "right")
+    assert keyed(f"words:{address}", "SOME_KEY").ask([HI])[0].text == "yes"
+
+
 def test_connections_end_with_their_speaker(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "right")
     speaker = keyed(address, "SOME_KEY")

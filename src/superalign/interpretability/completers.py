@@ -3,6 +3,7 @@
     complete = completer_at("hf:NAME")                   # or family:m, inspect:PROVIDER/MODEL, http://HOST/v1#MODEL
     complete(messages, schema=SCHEMA, seed=0)            # text
     parsed(text, SCHEMA)                                 # a dict, or Garbage that says of which kind
+    said(speaker.ask([ask_of(messages, schema=SCHEMA, seed=0)])[0])      # the same, for many at a time
 
 An answer is JSON that fits its schema, or it is garbage: nothing is guessed from it. A refusal, and an answer that
 never came, are garbage of their kind. A server's key comes from the environment (SUPERALIGN_EXPLAINER_KEY).
@@ -13,13 +14,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from superalign.models import LocalModel, load_model
 from superalign.models.answers import CUT, Unread, read_json, unanswered
 from superalign.models.keyed import HERE, keyed
 from superalign.models.remote.terms import Terms
 from superalign.models.speaker import Ask, Reply, Speaker, Turn
+
+if TYPE_CHECKING:
+    from superalign.models import LocalModel  # torch loads where a model here is asked
 
 Messages = Sequence[Mapping[str, str]]
 Schema = Mapping[str, Any]
@@ -54,9 +57,8 @@ class Local:
 
     def __call__(self, messages: Messages, *, schema: Schema, seed: int) -> str:
         """The model's continuation of the conversation. Raises ValueError for one beyond the model's context."""
-        told = chat(self.model, messages)
+        told, limit = paragraphs(messages), self.model.context
         length = len(self.model.tokenizer(told, add_special_tokens=True)["input_ids"])
-        limit = int(getattr(self.model.network.config, "max_position_embeddings", length + self.tokens))
         if length + self.tokens > limit:
             raise ValueError(
                 f"{self.model.name}: a prompt of {length} tokens and {self.tokens} to answer, its context is {limit}: "
@@ -66,17 +68,16 @@ class Local:
 
 
 def local(model: LocalModel, *, tokens: int = 96) -> Local:
-    """Completes by a model on this machine."""
+    """Completes by a base model on this machine."""
     return Local(model=model, tokens=tokens)
 
 
-def chat(model: LocalModel, messages: Messages) -> str:
-    """The conversation in the model's own format, or as plain paragraphs where its tokenizer has none."""
-    if getattr(model.tokenizer, "chat_template", None):
-        told: str = model.tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
-        )
-        return told
+def paragraphs(messages: Messages) -> str:
+    """What is said, one paragraph a message, and room for another.
+
+    >>> paragraphs([{"role": "user", "content": "Is it right?"}])
+    'Is it right?\\n\\n'
+    """
     return "\n\n".join([*(message["content"] for message in messages), ""])
 
 
@@ -91,19 +92,28 @@ class Asked:
         """The reply's text. Raises Garbage of its kind for a refusal, a cut or no answer, ValueError for a prompt
         beyond the model's context, ModelError for what would fail every further request.
         """
-        turns = tuple(Turn(each["role"], each["content"]) for each in messages)
-        asked = Ask(messages=turns, tokens=self.tokens, seed=seed, schema=json.dumps(schema, sort_keys=True))
-        (reply,) = self.speaker.ask([asked])
+        (reply,) = self.speaker.ask([ask_of(messages, schema=schema, seed=seed, tokens=self.tokens)])
         if reply.why == CONTEXT and not reply.text:
             raise ValueError(
                 f"{self.speaker.identity}: the prompt is longer than its context: show fewer windows, or take a model "
                 "that reads more"
             )
-        if (other := unanswered(reply)) is not None:
-            raise Garbage(other.kind)
-        if reply.kind == "cut":
-            raise Garbage(CUT)
-        return reply.text
+        return said(reply)
+
+
+def ask_of(messages: Messages, *, schema: Schema, seed: int, tokens: int = TOKENS) -> Ask:
+    """The request: greedy, for JSON that fits the schema."""
+    turns = tuple(Turn(each["role"], each["content"]) for each in messages)  # type: ignore[arg-type]
+    return Ask(messages=turns, tokens=tokens, seed=seed, schema=json.dumps(schema, sort_keys=True))
+
+
+def said(reply: Reply) -> str:
+    """The text of a reply. Raises Garbage of its kind for a refusal, a cut or no answer."""
+    if (other := unanswered(reply)) is not None:
+        raise Garbage(other.kind)
+    if reply.kind == "cut":
+        raise Garbage(CUT)
+    return reply.text
 
 
 def completer_at(address: str, *, tokens: int = TOKENS, here: int = 96, terms: Terms | None = None) -> Completer:
@@ -113,6 +123,8 @@ def completer_at(address: str, *, tokens: int = TOKENS, here: int = 96, terms: T
     """
     if not address.startswith(HERE):
         return Asked(speaker=keyed(address, KEY, terms=terms or Terms(retries=RETRIES)), tokens=tokens)
+    from superalign.models import load_model
+
     model = load_model(address)
     if not getattr(model.tokenizer, "chat_template", None):
         return local(model, tokens=here)

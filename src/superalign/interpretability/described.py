@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from superalign.interpretability.completers import Completer, Garbage, Schema, parsed
+from superalign.interpretability.completers import Completer, Garbage, Messages, Schema, parsed
 from superalign.interpretability.explanation import WORDS, Sample
 from superalign.interpretability.judging import Shown, highlights
 from superalign.interpretability.prompt_files import Prompt, load_prompt
@@ -73,17 +73,9 @@ def describe(
     With `understood`, as in `compiled.UNDERSTOOD`, for text in a language that compiles. Raises ValueError for
     sequences that aren't held in: what explains never sees what scores.
     """
-    sample.held_in()
     prompt = prompt or load_prompt("explain")
-    language = prompt.fill("language", understood=understood) if understood else ""
     texts, garbage = dict[int, str](), Counter[str]()
-    for unit in units:
-        active, quiet = (list(_lines(sample, shown, unit, label)) for label in (True, False))
-        messages = (
-            {"role": "system", "content": prompt.fill("system", words=WORDS, language=language)},
-            {"role": "user", "content": prompt.fill(
-                "user", windows="\n".join(active[:EXAMPLES]), quiet="\n".join(quiet[:QUIET]))},
-        )  # fmt: skip
+    for unit, messages in questions(sample, shown, units=units, understood=understood, prompt=prompt):
         try:
             text = parsed(complete(messages, schema=EXPLANATION, seed=seed), EXPLANATION)["explanation"].strip()
             if not understood and len(text.split()) > WORDS:
@@ -92,6 +84,22 @@ def describe(
         except Garbage as error:
             garbage[error.kind] += 1
     return Described(texts=texts, garbage=dict(garbage), calls=len(units), prompt=prompt.digest)
+
+
+def questions(
+    sample: Sample, shown: Shown, *, units: Sequence[int], understood: str = "", prompt: Prompt | None = None
+) -> list[tuple[int, Messages]]:
+    """Each unit, and what is asked about it. Raises ValueError for sequences that aren't held in."""
+    sample.held_in()
+    prompt = prompt or load_prompt("explain")
+    language = prompt.fill("language", understood=understood) if understood else ""
+    asked: list[tuple[int, Messages]] = []
+    for unit in units:
+        active, quiet = (list(_lines(sample, shown, unit, label)) for label in (True, False))
+        windows = {"windows": "\n".join(active[:EXAMPLES]), "quiet": "\n".join(quiet[:QUIET])}
+        system = {"role": "system", "content": prompt.fill("system", words=WORDS, language=language)}
+        asked.append((unit, (system, {"role": "user", "content": prompt.fill("user", **windows)})))
+    return asked
 
 
 def judge(

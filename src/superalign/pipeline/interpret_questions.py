@@ -51,7 +51,7 @@ def put_questions(job: QuestionJob) -> dict[str, Any]:
     train = read_sample(model, corpus, site, drawn(corpus, "train", tokens=job.train, seed=job.seed))
     units, shown = units_asked(train, job.described), shown_windows(train, seed=job.seed)
     asked = questions(train, shown, units=units, understood=UNDERSTOOD, prompt=prompt)
-    asks = [asdict(ask_of(messages, schema=EXPLANATION, seed=job.seed)) for messages in asked.values()]
+    asks = [asdict(ask_of(messages, schema=EXPLANATION, seed=job.seed)) for _, messages in asked]
     store = ObjectStore(job.objects, job.objects.parent / "tmp")
     return {"units": units, "asks": store.put_json(asks), "prompt": prompt.digest}
 
