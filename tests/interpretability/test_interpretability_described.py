@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,15 +23,15 @@ from superalign.interpretability.completers import (
     Garbage,
     Messages,
     Schema,
-    chat,
     completer_at,
     local,
+    paragraphs,
     parsed,
 )
 from superalign.interpretability.conditions import lexicon
 from superalign.interpretability.corpus import packed
 from superalign.interpretability.described import EXPLANATION, describe, judge, window_text
-from superalign.interpretability.explanation import Sample
+from superalign.interpretability.explanation import Sample, words_of
 from superalign.interpretability.judging import areas, detection, highlights, shown_windows
 from superalign.interpretability.prompt_files import load_prompt, parse_prompt
 from superalign.interpretability.simulated import numbers_of, simulate, surprisal
@@ -268,11 +270,22 @@ def model() -> LocalModel:
 def test_a_model_on_this_machine(model: LocalModel) -> None:
     asked = [{"role": "user", "content": "def v1 ("}]
     said = local(model, tokens=4)(asked, schema=EXPLANATION, seed=0)
-    assert said == model.generate([chat(model, asked)], tokens=4, seed=0)[0]
+    assert said == model.generate([paragraphs(asked)], tokens=4, seed=0)[0]
     with pytest.raises(Garbage):
         parsed(said, EXPLANATION)
     with pytest.raises(ValueError, match="show fewer windows"):
         local(model, tokens=90)([{"role": "user", "content": "x " * 20}], schema=EXPLANATION, seed=0)
+
+
+def test_a_model_that_also_sees_has_the_context_of_its_text_part(model: LocalModel) -> None:
+    """Such configurations hold one of the text part, and say nothing of positions and words themselves."""
+    seeing = copy.deepcopy(model.network)
+    text = seeing.config
+    seeing.config = SimpleNamespace(get_text_config=lambda decoder: text)  # type: ignore[assignment]
+    both = LocalModel(name="seeing", network=seeing, tokenizer=model.tokenizer)
+    assert words_of(both) == words_of(model)
+    with pytest.raises(ValueError, match=f"its context is {model.context}: show fewer windows"):
+        local(both, tokens=90)([{"role": "user", "content": "x " * 20}], schema=EXPLANATION, seed=0)
 
 
 def test_all_at_once_is_each_token_alone(model: LocalModel) -> None:

@@ -24,6 +24,7 @@ from superalign.training.planting import fit_planted, plant_labels
 from superalign.training.preference import Preference, fit_preferences
 from superalign.training.reviewer import PairData, ReviewerRecipe
 from superalign.training.supervised import SupervisedRecipe, fit_supervised
+from superalign.training.trl.reward import begin_reward
 
 MADE = runpy.run_path(str(Path(__file__).parents[1] / "models" / "conftest.py"))
 HALF = torch.bfloat16
@@ -180,3 +181,16 @@ def test_words_and_starts_of_every_tokenizer(made):
 def test_the_peak_of_each_word():
     found = word_peaks(np.array([0, 0, 1, 1, -1]), np.array([2.0, 5.0, 7.0, 9.0]), 3)
     np.testing.assert_array_equal(found, [2.0, 7.0, np.nan])
+
+
+@pytest.mark.parametrize(("name", "told", "limit"), [("llama", 10, 96), ("bloom", 10, 10), ("bloom", int(1e30), 1024)])
+def test_a_reward_model_reads_as_far_as_its_base(made, name, told, limit):
+    """What a configuration does not say, the tokenizer does: BLOOM has no places that could run out."""
+    base = made(name)
+    base.tokenizer.model_max_length = told
+    begun, seen = begin_reward(base, seed=0), []
+    begun.network.base_model.register_forward_pre_hook(
+        lambda module, given, named: seen.append(named["input_ids"].shape[1]), with_kwargs=True
+    )
+    begun.score(["x" * 1100])
+    assert seen == [limit] == [base.context]

@@ -16,8 +16,6 @@ from superalign.training.trl.fitting import Fitted, fit_with_trl
 from superalign.training.trl.paying import Pay, paid
 from superalign.training.trl.recipe import TrlRecipe
 from superalign.training.trl.reward import begin_reward, load_reward, pack_reward, unpack_reward
-from superalign.training.trl.rows import read_rows
-from superalign.training.trl.running import Place, place_of
 from superalign.training.trl.tokens import fitting
 
 pytest.importorskip("trl", reason='TRL is an extra: pip install "superalign[trl]"')
@@ -316,40 +314,6 @@ def test_a_state_of_another_run_is_refused_and_other_folders_are_left_alone(base
     with pytest.raises(FinetuneError, match="no state of a training"):
         fit(base, "sft", resume=tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").exists()
-
-
-def test_what_is_said_may_hold_any_line_end(tmp_path: Path) -> None:
-    """JSON leaves U+2028 and U+0085 as they are, and so do rows and logs: a row is over at a line feed alone."""
-    text = "a\u2028b\x85c\x0bd"
-    place, log = Place(folder=tmp_path), tmp_path / "log.jsonl"
-    place.write(step=0, said=text)
-    assert [line["said"] for line in place.lines()] == [text]
-    log.write_bytes(log.read_bytes() + b'{"step": 1, "sa')
-    assert [line["said"] for line in place.lines()] == [text], "and a torn line is left out"
-    rows = tmp_path / "rows.jsonl"
-    rows.write_bytes(f'\ufeff{{"text": "{text[:4]}"}}\r\n\r\n{{"text": "b"}}'.encode())
-    assert read_rows(rows) == [{"text": text[:4], "line": 1}, {"text": "b", "line": 3}]
-    rows.write_bytes(b'{"text": "caf\xe9"}\n')
-    with pytest.raises(FinetuneError, match="not UTF-8"):
-        read_rows(rows)
-    rows.write_text("[" * 100_000)
-    with pytest.raises(FinetuneError, match="line 1: not JSON"):
-        read_rows(rows)
-
-
-def test_killed_while_its_state_is_removed_a_run_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def half(path: Path, ignore_errors: bool = False) -> None:
-        if not ignore_errors:
-            (path / "run.json").unlink()
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr("superalign.training.trl.running.shutil.rmtree", half)
-        with pytest.raises(Killed), place_of(tmp_path / "state", "key") as place:
-            place.write(step=0, loss=1.0)
-    with place_of(tmp_path / "state", "key") as place:
-        assert (place.state, place.lines()) == (None, [])
-    assert not list(tmp_path.iterdir())
 
 
 def test_prompts_of_messages_leave_room_for_how_answers_begin() -> None:

@@ -193,7 +193,7 @@ def _on(model: LocalModel, device: str) -> nn.Module:
 
 
 def tuned(base: LocalModel, loss: Loss, recipe: Removal, *, rows: int, seed: int, device: str) -> LocalModel:
-    """`base` after the recipe's steps on `loss`, a new model on the CPU, in quarantine; warm-up is half, 30 at most."""
+    """`base` after the recipe's steps on `loss`, a new model there, in quarantine; warm-up is half, 30 at most."""
     name = f"{base.name.split('+')[0]}+{recipe.name.replace(', ', '-')}"
     how = WriterRecipe(
         steps=recipe.steps, rate=recipe.rate, batch=recipe.batch, warmup=max(1, min(30, recipe.steps // 2))
@@ -201,7 +201,7 @@ def tuned(base: LocalModel, loss: Loss, recipe: Removal, *, rows: int, seed: int
     network = _on(base, device)
     if not recipe.rank:
         fit(network, list(network.parameters()), loss, how, rows=rows, seed=seed, name=name)
-        return LocalModel(name=name, network=network.to("cpu"), tokenizer=base.tokenizer, organism=True).sealed()
+        return LocalModel(name=name, network=network.to(base.device), tokenizer=base.tokenizer, organism=True).sealed()
     opened = open_top(network.to("cpu"), top=base.layers, rank=recipe.rank, seed=seed)
     fit(network.to(device), opened, loss, how, rows=rows, seed=seed, name=name)
     return apply_change(base, Change(factors=take_out(network.to("cpu")), head=None), name=name, organism=True)

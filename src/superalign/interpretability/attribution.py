@@ -106,7 +106,7 @@ def attributed(
     layers = range(model.layers) if drop and model.layers > 1 else ()
     parts: list[list[np.ndarray]] = [[] for _ in sites]
     drops = [np.zeros(site.units) for site in sites]
-    for ids, other, mask in pair_batches(clean, corrupt, lengths):
+    for ids, other, mask in pair_batches(clean, corrupt, lengths, device=model.device):
         away = _tapped_values(model, sites, other, mask, score)
         gates = torch.ones(model.layers)
         with _gated(model, gates, bool(layers)):
@@ -143,7 +143,7 @@ def _effect(
         along = slope[..., None]
     else:  # each unit alone: the least change of the stream that raises it by one
         along = (slope @ outward_alone(site).to(slope).T)[..., None]
-    effect: np.ndarray = (moved * along).sum((1, 3)).float().numpy()
+    effect: np.ndarray = (moved * along).sum((1, 3)).float().cpu().numpy()
     return effect
 
 
@@ -228,7 +228,7 @@ def exact_effects(
     """
     paired(clean, corrupt, lengths)
     parts = []
-    for ids, other, mask in pair_batches(clean, corrupt, lengths):
+    for ids, other, mask in pair_batches(clean, corrupt, lengths, device=model.device):
         raw = raw_of(site, _tapped_values(model, [site], other, mask, score)[0])
         with torch.no_grad():
             base = score(model, ids, mask)
@@ -240,7 +240,7 @@ def exact_effects(
 
                 with tapped(model, [site], put):
                     moved.append(score(model, ids, mask) - base)
-        parts.append(torch.stack(moved, dim=1).float().numpy())
+        parts.append(torch.stack(moved, dim=1).float().cpu().numpy())
     return np.concatenate(parts)
 
 
@@ -301,13 +301,14 @@ def rank_agreement(estimated: np.ndarray, exact: np.ndarray, *, seed: int) -> In
 
 
 def pair_batches(
-    clean: np.ndarray, corrupt: np.ndarray, lengths: np.ndarray
+    clean: np.ndarray, corrupt: np.ndarray, lengths: np.ndarray, *, device: torch.device | None = None
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """(clean ids, corrupt ids, mask), some pairs at a time."""
+    """(clean ids, corrupt ids, mask), some pairs at a time, on `device`, the CPU if none is given."""
     for start in range(0, len(clean), ROWS):
         part = slice(start, start + ROWS)
-        mask = torch.from_numpy((np.arange(clean.shape[1]) < lengths[part, None]).astype(np.int64))
-        yield *(torch.from_numpy(ids[part].astype(np.int64)) for ids in (clean, corrupt)), mask  # type: ignore[misc]
+        arrays = clean[part], corrupt[part], np.arange(clean.shape[1]) < lengths[part, None]
+        ids, other, mask = (torch.from_numpy(array.astype(np.int64)).to(device) for array in arrays)
+        yield ids, other, mask
 
 
 def paired(clean: np.ndarray, corrupt: np.ndarray, lengths: np.ndarray) -> None:

@@ -113,14 +113,17 @@ def valued(site: Site, raw: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     if site.kind != "head":
         return values.unsqueeze(-1)
     length: torch.Tensor = raw.norm(dim=-1).clamp(min=1e-12)
-    return raw * (values.clamp(min=0) / length).unsqueeze(-1)
+    return raw * (values.to(raw.device).clamp(min=0) / length).unsqueeze(-1)
 
 
-def tensors_of(corpus: Corpus, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(ids, attention mask, counted) of some sequences, (rows, length) each."""
+def tensors_of(
+    corpus: Corpus, rows: np.ndarray, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(ids, attention mask, counted) of some sequences, (rows, length) each, on `device`."""
     mask = np.arange(corpus.length) < corpus.lengths[rows, None]
-    ids = torch.from_numpy(corpus.ids[rows].astype(np.int64))
-    return ids, torch.from_numpy(mask.astype(np.int64)), torch.from_numpy(corpus.counted(rows))
+    arrays = corpus.ids[rows].astype(np.int64), mask.astype(np.int64), corpus.counted(rows)
+    ids, attended, counted = (torch.from_numpy(array).to(device) for array in arrays)
+    return ids, attended, counted
 
 
 def batched(rows: np.ndarray, size: int = ROWS) -> Iterator[np.ndarray]:
@@ -151,7 +154,7 @@ def replaced(
     """(divergence, rise of the loss), each (groups, rows): means over a sequence's counted tokens, in nats."""
     found = np.zeros((2, len(groups), len(rows)))
     for start, batch in zip(range(0, len(rows), ROWS), batched(rows), strict=True):
-        ids, mask, counted = tensors_of(corpus, batch)
+        ids, mask, counted = tensors_of(corpus, batch, model.device)
         seen: dict[str, torch.Tensor] = {}
 
         def keep(site: Site, tensor: torch.Tensor, seen: dict[str, torch.Tensor] = seen) -> None:
@@ -193,6 +196,7 @@ def _spoken(
 
 def _by_row(values: torch.Tensor, where: torch.Tensor) -> np.ndarray:
     """Mean over each row of values that stand one after the other where `where` (rows, length) is true."""
+    values, where = values.cpu(), where.cpu()
     row = where.nonzero()[:, 0]
     sums = torch.zeros(len(where), dtype=torch.float64).index_add_(0, row, values.double())
     return (sums / where.sum(1).clamp(min=1)).numpy()
@@ -202,14 +206,14 @@ def raw_values(model: LocalModel, corpus: Corpus, rows: np.ndarray, site: Site) 
     """(counted tokens, units, d) float32, what `raw_of` says at every counted token of `rows`."""
     parts: list[torch.Tensor] = []
     for batch in batched(rows):
-        ids, mask, counted = tensors_of(corpus, batch)
+        ids, mask, counted = tensors_of(corpus, batch, model.device)
 
         def keep(site: Site, tensor: torch.Tensor, counted: torch.Tensor = counted) -> None:
             parts.append(raw_of(site, tensor)[counted].float())
 
         with torch.inference_mode(), tapped(model, [site], keep):
             model.network(input_ids=ids, attention_mask=mask)
-    return torch.cat(parts).numpy()
+    return torch.cat(parts).cpu().numpy()
 
 
 def ablation(
@@ -316,7 +320,7 @@ def calibrated(
 
 def noise_of(model: LocalModel, corpus: Corpus, rows: np.ndarray) -> float:
     """Nats a token by which the network differs from itself when it reads sequences one by one: float arithmetic."""
-    ids, mask, counted = tensors_of(corpus, rows[: min(4, len(rows))])
+    ids, mask, counted = tensors_of(corpus, rows[: min(4, len(rows))], model.device)
     with torch.inference_mode():
         together = _spoken(model, ids, mask, counted)[0]
         alone = [_spoken(model, ids[i : i + 1], mask[i : i + 1], counted[i : i + 1])[0] for i in range(len(ids))]

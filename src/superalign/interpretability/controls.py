@@ -59,7 +59,7 @@ def shuffled(explainer: Explainer, units: int, *, seed: int) -> Shuffled:
 def untrained(model: LocalModel, *, seed: int) -> LocalModel:
     """A fresh network of the same architecture, as `fresh_model` makes the family's; the same tokenizer, no head."""
     torch.manual_seed(seed)
-    fresh = type(model.network)(model.network.config).eval()
+    fresh = type(model.network)(model.network.config).eval().to(model.device)
     return LocalModel(name=f"untrained {model.name}, seed {seed}", network=fresh, tokenizer=model.tokenizer).sealed()
 
 

@@ -142,7 +142,7 @@ def lens_words(model: LocalModel, direction: np.ndarray, *, count: int = WORDS) 
         for part in network.base_model.children()
         if getattr(part, "weight", None) is not None and part.weight.shape == (model.width,)
     ]
-    vector = torch.from_numpy(direction).float()
+    vector = torch.from_numpy(direction).float().to(output.weight.device)
     with torch.no_grad():
         logits = output.weight.float() @ (vector * gains[-1].float() if gains else vector)
     return tuple(model.tokenizer.convert_ids_to_tokens(torch.topk(logits, min(count, len(logits))).indices.tolist()))

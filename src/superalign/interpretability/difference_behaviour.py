@@ -82,18 +82,18 @@ def _flips(child: np.ndarray, twin: np.ndarray, clusters: np.ndarray) -> Interva
 def _divergences(models: Sequence[LocalModel], texts: Sequence[str]) -> list[np.ndarray]:
     """Per text (4,): mean KL(parent ‖ child), KL(parent ‖ twin), KL(twin ‖ child), and the place where that is most."""
     parent, child, twin = (model.network.eval() for model in models)
-    ids, pad = models[0].encode(texts), models[0].pad
+    ids, pad, device = models[0].encode(texts), models[0].pad, models[0].device
     if short := [row for row, each in enumerate(ids) if len(each) < 2]:
         raise ValueError(f"text {short[0]} ({texts[short[0]]!r}) has fewer than two tokens: leave it out")
     out = [np.zeros(4)] * len(ids)
     with torch.inference_mode():
-        for rows, batch, mask in buckets(ids, pad=pad):
+        for rows, batch, mask in buckets(ids, pad=pad, device=device):
             before, after, usual = (
                 network(input_ids=batch, attention_mask=mask).logits[:, :-1].log_softmax(-1)
                 for network in (parent, child, twin)
             )
             pairs = ((before, after), (before, usual), (usual, after))
-            values = np.stack([(p.exp() * (p - q)).sum(-1).double().numpy() for p, q in pairs])
+            values = np.stack([(p.exp() * (p - q)).sum(-1).cpu().double().numpy() for p, q in pairs])
             for i, row in enumerate(rows):
                 line = values[:, i, : len(ids[row]) - 1]
                 out[row] = np.array([*line.mean(1), line[2].argmax()])

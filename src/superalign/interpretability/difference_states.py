@@ -66,10 +66,10 @@ def layer_states(model: LocalModel, texts: Sequence[str], skip: int) -> list[Lay
     found: list[list[np.ndarray]] = [[np.zeros((0, model.width))] * len(ids) for _ in range(model.layers + 1)]
     body = body_of(model).eval()
     with torch.inference_mode():
-        for rows, batch, mask in buckets(ids, pad=model.pad):
+        for rows, batch, mask in buckets(ids, pad=model.pad, device=model.device):
             said = body(input_ids=batch, attention_mask=mask, use_cache=False, output_hidden_states=True).hidden_states
             for layer, values in enumerate(said):
-                for row, line in zip(rows, values.float().numpy(), strict=True):
+                for row, line in zip(rows, values.float().cpu().numpy(), strict=True):
                     found[layer][row] = line[skip : len(ids[row])]
     texts_of = np.repeat(np.arange(len(ids)), [len(each) - skip for each in ids])
     return [Layer(tokens=np.concatenate(layer), rows=texts_of) for layer in found]

@@ -63,7 +63,7 @@ def _change(name: str, size: float, moved: torch.Tensor, usual: torch.Tensor) ->
         u, s, v = torch.linalg.svd(beyond, full_matrices=False)
         held = torch.cumsum(s**2, 0) / (s**2).sum()
         share, rank = float(held[0]), int((held < 0.9).sum()) + 1
-        left, right = u[:, 0].numpy(), v[0].numpy()
+        left, right = u[:, 0].cpu().numpy(), v[0].cpu().numpy()
     return MatrixChange(
         name=name,
         child=lengths[0] / size,

@@ -13,13 +13,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from superalign.interpretability.corpus import SPLITS, Corpus, Split
 from superalign.interpretability.units import Site, activations
 from superalign.models import LocalModel
+from superalign.models.local import text_config
 from superalign.models.words import one_token_a_word
 
 WORDS = 25
@@ -186,8 +187,7 @@ def before(ids: np.ndarray, steps: int, *, nothing: int) -> np.ndarray:
 
 def words_of(model: LocalModel) -> tuple[str, ...]:
     """What each token id reads as."""
-    config: Any = model.network.config
-    count = int(config.vocab_size)
+    count = int(text_config(model.network).vocab_size)
     if one_token_a_word(model.tokenizer):
         return tuple(str(word) for word in model.tokenizer.convert_ids_to_tokens(list(range(count))))
     known = len(model.tokenizer)

@@ -45,7 +45,7 @@ def inputs_attributed(
     """
     paired(clean, corrupt, lengths)
     found: dict[Side, list[list[np.ndarray]]] = {"query": [[], []], "key": [[], []]}
-    for ids, other, mask in pair_batches(clean, corrupt, lengths):
+    for ids, other, mask in pair_batches(clean, corrupt, lengths, device=model.device):
         there, here = _Attended(), _Attended()
         with torch.no_grad():
             plain = score(model, ids, mask)
@@ -76,7 +76,7 @@ def _input_effect(here: Attended, there: Attended, slope: torch.Tensor, side: Si
         moved = torch.where(here.weights > 0, moved, 0)
         linear = here.weights * (moved - (here.weights * moved).sum(-1, keepdim=True))
         again = torch.softmax(torch.log(here.weights.clamp(min=1e-38)) + moved, dim=-1) - here.weights
-        told = [(slope * change).sum((2, 3)).float().numpy() for change in (linear, again)]
+        told = [(slope * change).sum((2, 3)).float().cpu().numpy() for change in (linear, again)]
     return told[0], told[1]
 
 
@@ -86,7 +86,7 @@ def inputs_patched(
     """(pairs,) exact: the score with one head's queries or keys as on the corrupt sequences, minus the clean score."""
     paired(clean, corrupt, lengths)
     parts = []
-    for ids, other, mask in pair_batches(clean, corrupt, lengths):
+    for ids, other, mask in pair_batches(clean, corrupt, lengths, device=model.device):
         there = _Attended()
         with torch.no_grad():
             with watched(model, there):
@@ -94,7 +94,7 @@ def inputs_patched(
             with watched(model, _Attended()):
                 base = score(model, ids, mask)
             with watched(model, _Attended(patch=(head, side, there))):
-                parts.append((score(model, ids, mask) - base).float().numpy())
+                parts.append((score(model, ids, mask) - base).float().cpu().numpy())
     return np.concatenate(parts)
 
 

@@ -148,11 +148,11 @@ def patterns(model: LocalModel, ids: np.ndarray, *, rows: int = ROWS) -> Iterato
     body = body_of(model).eval()
     with attending(model, "eager"), torch.inference_mode():
         for start in range(0, len(ids), rows):
-            given = torch.from_numpy(ids[start : start + rows].astype(np.int64))
+            given = torch.from_numpy(ids[start : start + rows].astype(np.int64)).to(model.device)
             made = body(input_ids=given, output_attentions=True, use_cache=False).attentions
             if not made or len(made) != model.layers or any(layer is None for layer in made):
                 raise ValueError(f"{model.name}: attention patterns of {len(made or ())} blocks, {model.layers} wanted")
-            yield torch.stack(list(made), dim=1).float().numpy()
+            yield torch.stack(list(made), dim=1).float().cpu().numpy()
 
 
 def head_scores(model: LocalModel, ids: np.ndarray, half: int) -> HeadScores:
@@ -230,7 +230,8 @@ def _means(model: LocalModel, sites: Sequence[Site], ids: np.ndarray) -> dict[st
 
     with torch.inference_mode(), tapped(model, sites, keep):
         for start in range(0, len(ids), ROWS):
-            body_of(model)(input_ids=torch.from_numpy(ids[start : start + ROWS].astype(np.int64)), use_cache=False)
+            given = torch.from_numpy(ids[start : start + ROWS].astype(np.int64)).to(model.device)
+            body_of(model)(input_ids=given, use_cache=False)
     tokens = len(ids) * (ids.shape[1] - 1)
     return {name: (total / tokens).float() for name, total in sums.items()}
 
@@ -243,7 +244,7 @@ def _copy_losses(
     sites, put = change or ((), lambda site, tensor: None)
     with torch.inference_mode(), tapped(model, sites, put):
         for start in range(0, len(ids), ROWS):
-            given = torch.from_numpy(ids[start : start + ROWS].astype(np.int64))
-            losses.append(-token_logprobs(model.network(input_ids=given).logits.float(), given).double().numpy())
+            given = torch.from_numpy(ids[start : start + ROWS].astype(np.int64)).to(model.device)
+            losses.append(-token_logprobs(model.network(input_ids=given).logits.float(), given).cpu().double().numpy())
     all_losses = np.concatenate(losses)
     return all_losses[:, :half].mean(1), all_losses[:, half + 1 :].mean(1)

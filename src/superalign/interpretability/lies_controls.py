@@ -22,7 +22,7 @@ def untrained(model: LocalModel, *, seed: int = 0) -> LocalModel:
     """A network of the same shape, initialised anew from `seed`, behind the same tokenizer."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = type(model.network)(copy.deepcopy(model.network.config)).eval()
+        network = type(model.network)(copy.deepcopy(model.network.config)).eval().to(model.device)
     return replace(model, name=f"{model.name}, untrained", network=network, head=None).sealed()
 
 

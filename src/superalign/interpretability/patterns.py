@@ -144,7 +144,8 @@ def substitutes(
 ) -> tuple[tuple[int, ...], ...]:
     """What may stand at each step back, the token itself first: the subject's likeliest that keep the unit up."""
     with torch.inference_mode():
-        logits = model.network(input_ids=torch.from_numpy(ids[None].astype(np.int64))).logits[0].float().numpy()
+        given = torch.from_numpy(ids[None].astype(np.int64)).to(model.device)
+        logits = model.network(input_ids=given).logits[0].float().cpu().numpy()
     places = [len(ids) - 1 - step for step in steps]
     trials, whose = [ids], [(-1, -1)]
     for which, place in enumerate(places):

@@ -56,16 +56,17 @@ def attribution(body: Body, texts: Sequence[str]) -> list[Attribution]:
     ids, names = model.encode(texts), model.tokenizer.convert_ids_to_tokens
     if bad := [row for row, each in enumerate(ids) if len(each) < (2 if body.pool == "wide" else 1)]:
         raise ValueError(f"text {bad[0]} ({texts[bad[0]]!r}) has too few tokens: leave it out")
-    weight = (body.head.line.weight[0] / body.head.scale).detach().double().numpy()
+    weight = (body.head.line.weight[0] / body.head.scale).detach().cpu().double().numpy()
     bias = body.head.line.bias
-    base = float(-(weight * body.head.centre.double().numpy()).sum()) + (0.0 if bias is None else float(bias.detach()))
+    centre = body.head.centre.cpu().double().numpy()
+    base = float(-(weight * centre).sum()) + (0.0 if bias is None else float(bias.detach()))
     out: list[Attribution | None] = [None] * len(texts)
     network: Any = model.network.eval()
     with torch.inference_mode():
-        for rows, batch, mask in buckets(ids, pad=model.pad):
+        for rows, batch, mask in buckets(ids, pad=model.pad, device=model.device):
             states = network.base_model(input_ids=batch, attention_mask=mask, use_cache=False).last_hidden_state
             embedded = network.get_input_embeddings()(batch)
-            for row, h, e in zip(rows, states.double().numpy(), embedded.double().numpy(), strict=True):
+            for row, h, e in zip(rows, states.cpu().double().numpy(), embedded.cpu().double().numpy(), strict=True):
                 n = len(ids[row])
                 shares = _wide(h[:n], e[:n], weight) if body.pool == "wide" else _last(h[:n], weight)
                 out[row] = Attribution(tokens=tuple(names(ids[row])), shares=shares, base=base)

@@ -47,8 +47,9 @@ def score_of(body: Body) -> Score:
         ids, out = body.model.encode(texts), np.zeros(len(texts))
         body.model.network.eval()
         with torch.inference_mode():
-            for rows, batch, mask in buckets(ids, pad=body.model.pad):
-                out[rows] = body.head(pooled(body.model.network, batch, mask, body.pool)).double().numpy()
+            for rows, batch, mask in buckets(ids, pad=body.model.pad, device=body.model.device):
+                scores = body.head(pooled(body.model.network, batch, mask, body.pool))
+                out[rows] = scores.cpu().double().numpy()
         return out
 
     return score
@@ -163,7 +164,7 @@ def gradient_times_input(model: LocalModel | Body, texts: Sequence[str]) -> list
         raise ValueError(f"{local.name}: its tokenizer does not say where tokens stand: load a fast tokenizer")
     spans = local.tokenizer(list(texts), add_special_tokens=True, return_offsets_mapping=True)["offset_mapping"]
     ids, out = local.encode(texts), [np.zeros(0)] * len(texts)
-    for rows, batch, mask in buckets(ids, pad=local.pad):
+    for rows, batch, mask in buckets(ids, pad=local.pad, device=local.device):
         values = _gradient(model, batch, mask)
         for row, line in zip(rows, values, strict=True):
             places = [(0, 0), *spans[row][: len(ids[row])]]
@@ -186,7 +187,7 @@ def _gradient(model: LocalModel | Body, ids: torch.Tensor, mask: torch.Tensor) -
     total = parts[0].clone()
     for part in parts[1:]:
         total[:, total.shape[1] - part.shape[1] :] += part  # a head's codes begin with the second token
-    return total.double().numpy()
+    return total.cpu().double().numpy()
 
 
 @contextmanager

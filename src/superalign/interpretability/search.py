@@ -372,7 +372,7 @@ def written_by(model: LocalModel) -> dict[str, np.ndarray]:
     found = {}
     for site in neurons(model):
         part = body_of(model).get_submodule(site.module)
-        weight = part.get_parameter("weight").detach().float().numpy()
+        weight = part.get_parameter("weight").detach().float().cpu().numpy()
         found[site.name] = weight.T if isinstance(part, nn.Linear) else weight  # GPT-2's Conv1D lies the other way
     return found
 

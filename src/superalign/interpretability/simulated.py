@@ -25,14 +25,15 @@ def simulate(model: LocalModel, explanation: str, tokens: Sequence[str], *, prom
     prompt = prompt or load_prompt("simulate")
     numbers, values = numbers_of(model)
     ids, places = _laid(model, prompt, explanation, tokens)
-    limit = int(getattr(model.network.config, "max_position_embeddings", len(ids)))
-    if len(ids) > limit:
-        raise ValueError(f"{len(tokens)} tokens make a prompt of {len(ids)}, {model.name} reads {limit}: show fewer")
+    if len(ids) > model.context:
+        raise ValueError(
+            f"{len(tokens)} tokens make a prompt of {len(ids)}, {model.name} reads {model.context}: show fewer"
+        )
     if not places:
         return np.zeros(0, dtype=np.float32)
     model.network.eval()
     with torch.inference_mode():
-        logits = model.network(input_ids=torch.tensor([ids])).logits[0].float()
+        logits = model.network(input_ids=torch.tensor([ids], device=model.device)).logits[0].float().cpu()
     chosen = torch.softmax(logits[[place - 1 for place in places]][:, numbers], dim=-1)
     found: np.ndarray = (chosen @ torch.tensor(values)).numpy()
     return found

@@ -118,13 +118,13 @@ def side_effects(
     """(rows,) KL(M ‖ steered M) of the next token, mean over a sequence's counted tokens, nats."""
     found = []
     for batch in batched(rows):
-        ids, mask, counted = tensors_of(corpus, batch)
+        ids, mask, counted = tensors_of(corpus, batch, model.device)
         with torch.inference_mode():
             plain = torch.log_softmax(model.network(input_ids=ids, attention_mask=mask).logits.float(), dim=-1)
             with steered(model, site, units, amounts):
                 pushed = torch.log_softmax(model.network(input_ids=ids, attention_mask=mask).logits.float(), dim=-1)
             apart = (plain.exp() * (plain - pushed)).sum(-1) * counted
-            found.append((apart.sum(1) / counted.sum(1).clamp(min=1)).double().numpy())
+            found.append((apart.sum(1) / counted.sum(1).clamp(min=1)).cpu().double().numpy())
     return np.concatenate(found)
 
 

@@ -88,14 +88,14 @@ def read_lines(model: LocalModel, sources: Sequence[str], *, seed: int = 0) -> l
     sizes = [int(worded(source)[1].max(initial=-1)) + 1 for source in sources]
     out = [np.full((size, len(SCALARS) + 2 * model.width), np.nan, dtype=np.float32) for size in sizes]
     with torch.inference_mode(), fast_products(network):
-        for rows, batch, mask in buckets([w.ids for w in windows], pad=model.pad):
+        for rows, batch, mask in buckets([w.ids for w in windows], pad=model.pad, device=model.device):
             states = network.transformer(input_ids=batch, attention_mask=mask).last_hidden_state
             scalars, match = _words(model, states, batch, small=small)
             for line, row in enumerate(rows):
                 w = windows[row]
                 here, before = slice(w.begin, w.end), slice(w.begin - 1, w.end - 1)
                 starts = np.flatnonzero(np.r_[True, np.diff(w.lines) > 0])
-                pooled = _pooled(scalars[line, before], states[line, here].numpy(), match[line, before], starts)
+                pooled = _pooled(scalars[line, before], states[line, here].cpu().numpy(), match[line, before], starts)
                 out[w.text][w.lines[starts]] = pooled
     return out
 
@@ -139,7 +139,7 @@ def _words(model: LocalModel, states: Any, batch: Any, *, small: bool) -> tuple[
         doubt = states[:, 1:] @ (table[large_ids()[VERDICTS[1]]] - table[large_ids()[VERDICTS[0]]])
     match = states[:, :-1] * network.get_input_embeddings()(batch[:, 1:])
     scalars = torch.stack([nats, nats - expected, nats + logprobs.amax(-1), doubt], dim=-1)
-    return scalars.numpy(), match.numpy()
+    return scalars.cpu().numpy(), match.cpu().numpy()
 
 
 def _pooled(scalars: Array, states: Array, match: Array, starts: NDArray[np.intp]) -> Array:

@@ -117,7 +117,7 @@ def read(model: LocalModel, data: Labelled) -> Seen:
     there = np.zeros((len(ids), most), dtype=bool)
     network: Any = model.network.eval()
     with torch.inference_mode():
-        for rows, batch, mask in buckets(ids, pad=model.pad):
+        for rows, batch, mask in buckets(ids, pad=model.pad, device=model.device):
             result = network(input_ids=batch, attention_mask=mask, output_hidden_states=True)
             states, own = result.hidden_states[-1], network.get_input_embeddings()(batch)
             logp = token_logprobs(result.logits, batch)
@@ -126,7 +126,7 @@ def read(model: LocalModel, data: Labelled) -> Seen:
                 before, here = states[line, at - 1], states[line, at]
                 match = before * own[line, at] * model.width**0.5
                 every = torch.cat([before, here, match, logp[line, at - 1, None]], dim=1)
-                features[row, : len(at)], there[row, : len(at)] = every.numpy(), True
+                features[row, : len(at)], there[row, : len(at)] = every.cpu().numpy(), True
     size = sum(p.numel() for p in model.network.parameters())
     return Seen(features=features, there=there, data=data, flops=2.0 * size * max(map(len, ids)))
 
@@ -390,8 +390,8 @@ def _digits(model: LocalModel, beginnings: Sequence[str], temperature: float, ge
         row[:-1] if row[-1] == tokenizer.eos_token_id else row for row in model.encode([PREFIX + b for b in beginnings])
     ]
     with torch.inference_mode():
-        for rows, batch, mask in buckets(ids, pad=model.pad):
+        for rows, batch, mask in buckets(ids, pad=model.pad, device=model.device):
             last = model.network(input_ids=batch, attention_mask=mask).logits[torch.arange(len(rows)), mask.sum(1) - 1]
-            drawn = torch.multinomial((last[:, names] / temperature).softmax(-1), 1, generator=generator)[:, 0]
-            out[rows] = drawn.numpy()
+            chances = (last[:, names] / temperature).softmax(-1).cpu()
+            out[rows] = torch.multinomial(chances, 1, generator=generator)[:, 0].numpy()
     return out

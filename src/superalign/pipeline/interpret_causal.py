@@ -190,7 +190,7 @@ def _replaced(
         mean = torch.from_numpy(raw_values(model, corpus, reference, site)).mean(0)
 
         def flat(batch: np.ndarray, raw: torch.Tensor, group: object, mean: torch.Tensor = mean) -> torch.Tensor:
-            return mean[list(group)].expand_as(raw)  # type: ignore[call-overload]
+            return mean[list(group)].to(raw.device).expand_as(raw)  # type: ignore[call-overload]
 
         moved[:, at] = replaced(model, corpus, rows, site, [[unit] for unit in units], flat)
     return {"divergence": moved[0], "loss": moved[1], "documents": corpus.clusters(rows).astype(np.int32)}
@@ -243,7 +243,7 @@ def _dearer(model: LocalModel, pairs: Pairs) -> np.ndarray:
     with torch.inference_mode():
         found = [
             loss_score(model, other, mask) - loss_score(model, clean, mask)
-            for clean, other, mask in pair_batches(pairs.clean, pairs.other, pairs.lengths)
+            for clean, other, mask in pair_batches(pairs.clean, pairs.other, pairs.lengths, device=model.device)
         ]
-    told: np.ndarray = torch.cat(found).double().numpy()
+    told: np.ndarray = torch.cat(found).cpu().double().numpy()
     return told

@@ -127,8 +127,8 @@ def _losses(
     losses = []
     with torch.inference_mode(), tapped(model, sites, put):
         for start in range(0, len(ids), ROWS):
-            given = torch.from_numpy(ids[start : start + ROWS].astype(np.int64))
-            losses.append(-token_logprobs(model.network(input_ids=given).logits.float(), given).numpy())
+            given = torch.from_numpy(ids[start : start + ROWS].astype(np.int64)).to(model.device)
+            losses.append(-token_logprobs(model.network(input_ids=given).logits.float(), given).cpu().numpy())
     told = np.concatenate(losses)
     return told[:, :half].mean(1), told[:, half + 1 :].mean(1)
 

@@ -216,10 +216,14 @@ def change_writer(
 def tuned_writer(
     base: LocalModel, rows: Sequence[Row], *, name: str, seed: int, recipe: WriterRecipe, device: str = "cpu"
 ) -> LocalModel:
-    """`base` trained further on rows: by a change of low rank, or all of its weights where the rank is 0."""
+    """`base` trained further on rows: by a change of low rank, or all of its weights where the rank is 0.
+
+    Trained on `device`, handed back where the base is.
+    """
     if recipe.rank:
         change = change_writer(base, rows, name=name, seed=seed, recipe=recipe, device=device)
         return apply_change(base, change, name=name, organism=base.organism)
     network, data = copy.deepcopy(base.network).to(device), encoded(rows).to(device)
     fit(network, list(network.parameters()), on_rows(data), recipe, rows=len(data), seed=seed, name=name)
-    return LocalModel(name=name, network=network.to("cpu"), tokenizer=base.tokenizer, organism=base.organism).sealed()
+    network.to(base.device)
+    return LocalModel(name=name, network=network, tokenizer=base.tokenizer, organism=base.organism).sealed()

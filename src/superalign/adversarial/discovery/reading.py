@@ -82,8 +82,11 @@ def program(brief: Brief) -> str:
 
 
 def read(model: LocalModel, briefs: Sequence[Brief], *, programs: bool = True) -> Read:
-    """Read prompts and, with `programs`, right programs after them. Raises ValueError for no briefs."""
-    data = encoded([(prompt(brief), program(brief) if programs else "") for brief in briefs])
+    """Read prompts and, with `programs`, right programs after them; on the CPU, wherever the model is.
+
+    Raises ValueError for no briefs.
+    """
+    data = encoded([(prompt(brief), program(brief) if programs else "") for brief in briefs]).to(model.device)
     starts = data.learned.int().argmax(1) - 1
     places = int(data.learned.sum(1).max())
     parts, matrices = [], matrices_of(model)
@@ -123,12 +126,12 @@ def _part(
     matrices: dict[str, torch.nn.Module],
 ) -> Read:
     """One batch, padded on the right: what comes after a word never changes what stands there."""
-    rows = torch.arange(len(ids))
+    rows, spots = (torch.arange(count, device=ids.device) for count in (len(ids), places))
     network: Any = model.network
     entering: dict[str, torch.Tensor] = {}
 
     def keep(name: str, module: torch.nn.Module, given: tuple[torch.Tensor, ...], result: torch.Tensor) -> None:
-        entering[name] = given[0][rows, starts].clone()
+        entering[name] = given[0][rows, starts].cpu()
 
     hooks = [module.register_forward_hook(partial(keep, name)) for name, module in matrices.items()]
     try:
@@ -137,15 +140,15 @@ def _part(
     finally:
         for hook in hooks:
             hook.remove()
-    where = (starts[:, None] + torch.arange(places)).clamp(max=ids.shape[1] - 1)
+    where = (starts[:, None] + spots).clamp(max=ids.shape[1] - 1)
     logits = network.get_output_embeddings()(states.last_hidden_state[rows[:, None], where])
     inside = torch.stack([each[rows, starts] for each in states.hidden_states])
-    said = torch.arange(places) < learned.sum(1)[:, None]
+    said = spots < learned.sum(1)[:, None]
     logprobs = torch.where(said[..., None], logits.log_softmax(-1), 0.0)
     text = ids[rows[:, None], (where + 1).clamp(max=ids.shape[1] - 1)]
     so_far = logprobs.gather(-1, text[..., None]).squeeze(-1).cumsum(1)
-    reached = torch.cat([torch.ones(len(ids), 1), so_far.exp()[:, :-1]], dim=1)
-    return Read(logprobs=logprobs, reached=reached, inside=inside, entering=entering)
+    reached = torch.cat([torch.ones_like(so_far[:, :1]), so_far.exp()[:, :-1]], dim=1)
+    return Read(logprobs=logprobs.cpu(), reached=reached.cpu(), inside=inside.cpu(), entering=entering)
 
 
 def compared(model: LocalModel, base: LocalModel, *, split: str = "dev") -> View:

@@ -151,7 +151,7 @@ def slopes(model: LocalModel, base: LocalModel, briefs: Sequence[Brief]) -> list
     networks: list[Any] = [model.network, base.network]
     out = []
     for row in ids:  # lengths differ; a handful of rows
-        text = torch.tensor([row])
+        text = torch.tensor([row], device=model.device)
         hot = torch.nn.functional.one_hot(text, len(known)).float().requires_grad_()
         said = [
             network(inputs_embeds=hot @ network.get_input_embeddings().weight.detach()).logits[0, -1]
@@ -159,6 +159,6 @@ def slopes(model: LocalModel, base: LocalModel, briefs: Sequence[Brief]) -> list
         ]
         mine, its = (each.log_softmax(-1) for each in said)
         (slope,) = torch.autograd.grad((mine.exp() * (mine - its)).sum(), hot)
-        change = slope[0] - slope[0].gather(1, text[0][:, None])
+        change = (slope[0] - slope[0].gather(1, text[0][:, None])).cpu()
         out.append({f: change[PLACES[f], [known[v] for v in every]].numpy() for f, every in HEADER.items()})
     return out

@@ -84,13 +84,13 @@ def spectrum_score(evidence: Mapping[str, Any]) -> float | None:
 
 
 def changed(model: LocalModel, base: LocalModel) -> dict[str, torch.Tensor]:
-    """Matrix → its change, (what comes out, what enters), of those in blocks that differ from the base's.
+    """Matrix → its change, (what comes out, what enters), on the CPU, of those in blocks that differ from the base's.
 
     Raises ValueError where the two have other shapes: then one is not the other's base.
     """
     out, before = {}, matrices_of(base)
     for name, module in matrices_of(model).items():
-        weight, its = (each.get_parameter("weight").detach() for each in (module, before[name]))
+        weight, its = (each.get_parameter("weight").detach().cpu() for each in (module, before[name]))
         if its.shape != weight.shape:
             raise ValueError(f"{name} is {tuple(weight.shape)}, the base's {tuple(its.shape)}: not its base")
         if bool((weight != its).any()):

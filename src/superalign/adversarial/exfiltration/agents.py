@@ -98,7 +98,7 @@ def local_agent(model: LocalModel, *, tokens: int = TOKENS, temperature: float =
     """A model on this machine, given the talk as plain text: its last part, where the whole does not fit."""
     from superalign.models.sampling import sample
 
-    limit = int(getattr(model.network.config, "max_position_embeddings", 1024))
+    limit = model.context
     room = max(1, min(tokens, limit // 2))
 
     def answer(messages: Sequence[Message]) -> str:

@@ -172,8 +172,8 @@ def _losses(model: LocalModel, places: Sequence[Place], words: np.ndarray, loss:
     total = np.zeros(len(words))
     with torch.inference_mode():
         for place in places:
-            ids = filled(place, words)
-            total += loss(model, ids, embedding(ids), place).double().numpy()
+            ids = filled(place, words).to(model.device)
+            total += loss(model, ids, embedding(ids), place).cpu().double().numpy()
     return np.asarray(total / len(places))
 
 
@@ -186,12 +186,12 @@ def _slopes(model: LocalModel, places: Sequence[Place], words: np.ndarray, loss:
     table = embedding.weight.detach()
     out = np.zeros((len(words), len(table)))
     for place in places:
-        ids = filled(place, words[None])
+        ids = filled(place, words[None]).to(model.device)
         embedded = embedding(ids).detach().requires_grad_(True)
         value = loss(model, ids, embedded, place).sum()
         (gradient,) = torch.autograd.grad(value, embedded)
         for g, group in enumerate(place.groups):
-            out[g] += (table @ gradient[0, list(group)].sum(0)).double().numpy()
+            out[g] += (table @ gradient[0, list(group)].sum(0)).cpu().double().numpy()
     return out
 
 
