@@ -74,8 +74,8 @@ def test_an_estimate_comes_before_the_first_call_and_knows_what_is_kept(tmp_path
     speaking = speaker(line, tmp_path, None)
     told = speaking.estimate([*asks(10), *asks(3)])
     assert not line.asked
-    assert (told.asked, told.kept, told.read, told.written) == (13, 3, 10 * (4 + FRAME), 1000)
-    assert told.usd == pytest.approx((200 + 10 * 1000) / 1e6)
+    assert (told.asked, told.kept, told.read, told.written) == (13, 3, 10 * (6 + FRAME), 1000)
+    assert told.usd == pytest.approx((220 + 10 * 1000) / 1e6)
     speaking.ask(asks(4))
     assert speaking.estimate(asks(10)).kept == 4
     speaking.close()

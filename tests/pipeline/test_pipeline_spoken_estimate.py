@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from superalign.models.remote.spending import read_estimate
 from superalign.models.speaker import Ask, Turn
 from superalign.pipeline import board as board_module
 from superalign.pipeline import spoken as spoken_module
@@ -13,7 +14,6 @@ from superalign.pipeline.board_curves import cells_in_all
 from superalign.pipeline.board_scores import chosen_protocols
 from superalign.pipeline.spoken import voices_of
 from superalign.pipeline.spoken_estimate import afforded, estimated
-from superalign.pipeline.spoken_pretend import read_at_most
 
 from .spoken_talker import Talker
 
@@ -81,7 +81,7 @@ def test_nobody_asks_for_more_than_the_estimate(changes, board):
     assert not config.workspace.exists(), "nothing is written"
     play_board(config)
     assert len(asked) <= told.calls
-    assert sum(map(read_at_most, asked.values())) <= told.read
+    assert sum(map(read_estimate, asked.values())) <= told.read
     assert sum(ask.tokens for ask in asked.values()) <= told.written
 
 
@@ -99,7 +99,7 @@ def test_nobody_asks_for_less_than_the_least(board):
 def test_a_prompt_is_never_thought_shorter_than_a_tokenizer_makes_it():
     """Digits, signs, hexadecimal words of frames, and scripts of which a tokenizer knows the bytes only."""
     for text, least in (("<b6118027e68b9998> 0 3 03", 20), ("x=(a+b)*c", 9), ("日本語", 9), ("", 0)):
-        assert read_at_most(Ask(messages=(Turn("user", text),), tokens=1)) >= least
+        assert read_estimate(Ask(messages=(Turn("user", text),), tokens=1)) >= least
 
 
 @pytest.mark.parametrize("judge", ["inspect:a/b", "words:family:xs", "person"])

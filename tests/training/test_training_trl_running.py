@@ -1,4 +1,4 @@
-"""What a run of TRL writes down as it goes: logs and rows with any text in them, states that were begun to be removed."""
+"""What a run of TRL writes as it goes: logs and rows with any text in them, states whose removal was broken off."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
     estimate.calls, estimate.usd, estimate.cells
 
 A pretending speaker plays the same protocols on the same items (`spoken_pretend`). At most: each of its answers is as
-long as it may be and like no other, and counts its whole limit of tokens, prompts as `read_at_most` has them; where it
+long as it may be and like no other, and counts its whole limit of tokens, prompts as `read_estimate` has them; where it
 is open how the judge believes, by samples, and its first answer besides. At least: the shortest answers that can be
 read, six characters to a token, by log-probability. The judge is asked in either case as often as the protocol says.
 What was kept before costs nothing again; what is lost on the way and sent again is in no estimate.

@@ -11,14 +11,13 @@ messages are one. At least: every message is empty.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from superalign.models.remote.spending import CHARACTERS, FRAME
+from superalign.models.remote.spending import CHARACTERS, read_estimate
 from superalign.models.speaker import Ask, Reply, Token
 from superalign.oversight import Case
 from superalign.oversight.advisers.spoken import SpokenAdviser
@@ -31,23 +30,6 @@ CHARGE = 12
 """Tokens that a charge takes in an answer, at least."""
 SHORT = 8
 """Tokens of the shortest JSON answer, at least."""
-_TOKEN = re.compile(r"[A-Za-z]{1,3}|\n+|[^\sA-Za-z]")
-"""What may be a token: three letters of a word, a digit (a frame's word is full of them), a sign."""
-
-
-def read_at_most(ask: Ask) -> int:
-    """Tokens of a prompt, its schema told, for a tokenizer that takes a token for three letters, for each digit and
-    sign, and for each byte beyond ASCII. Prompts are full of frames, whose words are hexadecimal: a third of all
-    characters would be too few.
-
-    >>> from superalign.models.speaker import Turn
-    >>> read_at_most(Ask(messages=(Turn("user", "judge 12 + 5"),), tokens=1)) - FRAME
-    6
-    """
-    texts = [turn.content for turn in ask.messages]
-    return len(texts) * FRAME + sum(
-        len(_TOKEN.findall(text)) + len(text.encode()) - len(text) for text in (*texts, ask.schema)
-    )
 
 
 class Pretending:
@@ -90,7 +72,7 @@ class Pretending:
 
     def read(self, ask: Ask) -> int:
         """Tokens of a prompt, at most or at least."""
-        return read_at_most(ask) if self.long else sum(len(turn.content) for turn in ask.messages) // THIN
+        return read_estimate(ask) if self.long else sum(len(turn.content) for turn in ask.messages) // THIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ moments of sending; and where nothing is kept, other runs and processes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,9 @@ from superalign.models.speaker import Ask
 
 MILLION = 1_000_000
 CHARACTERS = 3
-"""Of a prompt, to a token: fewer than the 4 that English usually has, so that the estimate errs upwards."""
+"""Of an answer, to a token: fewer than the 4 that English usually has."""
+_TOKEN = re.compile(r"[A-Za-z]{1,3}|\n+|[^\sA-Za-z]")
+"""What may be a token: three letters of a word, a digit (a frame's word is full of them), a sign."""
 FRAME = 16
 """Tokens that a chat template may add to a message."""
 POLL = 0.1
@@ -68,8 +71,18 @@ class Estimate:
 
 
 def read_estimate(ask: Ask) -> int:
-    """Tokens of the prompt for an unknown tokenizer: a third of its characters, and a frame for each message."""
-    return sum(-(-len(turn.content) // CHARACTERS) + FRAME for turn in ask.messages)
+    """Tokens of a prompt, its schema told, for a tokenizer that takes a token for three letters, for each digit and
+    sign, and for each byte beyond ASCII. Prompts are full of frames, whose words are hexadecimal: a third of all
+    characters would be too few.
+
+    >>> from superalign.models.speaker import Turn
+    >>> read_estimate(Ask(messages=(Turn("user", "judge 12 + 5"),), tokens=1)) - FRAME
+    6
+    """
+    texts = [turn.content for turn in ask.messages]
+    return len(texts) * FRAME + sum(
+        len(_TOKEN.findall(text)) + len(text.encode()) - len(text) for text in (*texts, ask.schema)
+    )
 
 
 def read_bound(ask: Ask) -> int:
