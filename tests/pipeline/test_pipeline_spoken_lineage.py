@@ -60,7 +60,8 @@ def test_no_stand_in_is_loaded_from_where_a_ledger_says(scheme, tmp_path, monkey
     play_board(own)
     assert recount(own.workspace).findings == ()
     (finding,) = rerun(own.workspace).findings
-    assert "mine' is an address that no ledger can give" in finding.what
+    assert f"'{scheme}:" in finding.what
+    assert "is an address that no ledger can give" in finding.what
 
 
 def test_a_model_that_was_fitted_here_and_is_served_is_declared_no_base(tmp_path, monkeypatch):
