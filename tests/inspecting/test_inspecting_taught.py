@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 
 pytest.importorskip("inspect_ai")
-from inspect_ai.model import ModelOutput, ModelUsage, get_model
-
 from superalign.evidence import FirewallError, Workspace
 from superalign.inspecting.importing import OWN, import_log
 from superalign.inspecting.items import Drawn, TaskUnfit, case_in
@@ -25,11 +23,10 @@ from superalign.oversight.judges.spoken import SpokenJudge
 from superalign.oversight.protocols import protocols
 from superalign.oversight.spoken import seats_in_words
 
+from .test_inspecting_tasks import heard, scripted
+
 TRAINED = sorted(name for name, protocol in protocols(4).items() if protocol.learns)
-USAGE = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
 FEW = {"items": 2, "task": "traces", "lesson": 3, "judge_by": "samples", "samples": 2}
-heard: list[str] = []
-"""Every prompt that a scripted model was given, whole."""
 
 
 def letter(text: str) -> str:
@@ -42,18 +39,6 @@ def quoting(text: str) -> str:
     place = 1 + hashlib.sha256(text.encode()).digest()[0] % 3
     said = {"quotes": [place], "charges": [], "argument": "see there"}
     return json.dumps({"belief": {"A": 0.7, "B": 0.3}} if "belief" in text and "quotes" not in text else said)
-
-
-def scripted(answer: Callable[[str], str]) -> Any:
-    """A model of Inspect that answers by its last message."""
-
-    def output(messages: list[Any], *rest: Any) -> ModelOutput:
-        heard.append("\n".join(message.text for message in messages))
-        made = ModelOutput.from_content("mockllm/model", answer(messages[-1].text))
-        made.usage = USAGE
-        return made
-
-    return get_model("mockllm/model", custom_outputs=output)
 
 
 class Same:
