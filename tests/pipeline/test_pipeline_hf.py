@@ -21,10 +21,15 @@ from superalign.models import LocalModel, QuarantineError, RewardHead, load_mode
 from superalign.models.adapters import adapter_digest, sign_adapter
 from superalign.models.local import Reading
 from superalign.pipeline import RunConfig
+from superalign.pipeline import board as board_module
 from superalign.pipeline import run as run_module
 from superalign.pipeline.belief import Watched, base_features
+from superalign.pipeline.board import play_board
+from superalign.pipeline.board_config import BoardSizes, OversightConfig
 from superalign.pipeline.game.config import StressConfig
 from superalign.pipeline.game.play import stress
+from superalign.pipeline.generalize import generalize
+from superalign.pipeline.generalize_config import GeneralizeConfig
 from superalign.pipeline.recount import recount
 from superalign.pipeline.rerun import rerun
 from superalign.pipeline.validate import _repairs, places_of
@@ -37,6 +42,7 @@ SMALL = dataclasses.replace(
     install_pairs=20, install_on=12, install_near=6, audit_pairs=24, audit_sweep=8, search_pairs=8, once_pairs=40,
     kinds=("trigger",), draws=50, mutant_pairs=12, trace_pairs=8,
 )  # fmt: skip
+BOARD = BoardSizes(items=12, lesson=20, games=8, judge_steps=2, adviser_steps=2)
 ADAPTING = [
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
     pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`:UserWarning"),
@@ -170,6 +176,30 @@ def test_a_context_too_short_for_the_texts_is_said_before_anything_is_written(sa
     ):
         stress(config)
     assert not config.workspace.exists()
+    board = OversightConfig(workspace=tmp_path / "ws", preset="quick", tasks=("slips",), judge=config.model)
+    with pytest.raises(SuperalignError, match=r"reads 96 tokens at once; of this board on slips's \d+ texts"):
+        play_board(board)
+    sweep = GeneralizeConfig(workspace=tmp_path / "ws", preset="quick", strong=config.model, weak="family:xs")
+    with pytest.raises(SuperalignError, match=r"reads 96 tokens at once; of this sweep's \d+ texts"):
+        generalize(sweep)
+    assert not board.workspace.exists()
+
+
+@pytest.mark.parametrize("task", ["slips", "traces"])
+def test_a_board_by_models_that_cut_words_into_pieces(saved, tmp_path, monkeypatch, task):
+    monkeypatch.setattr(board_module, "board_sizes", lambda preset: BOARD)
+    board = OversightConfig(
+        workspace=tmp_path / "ws", preset="quick", tasks=(task,), protocols=("debate", "critique", "market making"),
+        judge=f"hf:{saved('llama', 512)}", advisers=f"hf:{saved('gpt2', 512)}",
+    )  # fmt: skip
+    play_board(board)
+    assert recount(board.workspace).findings == ()
+    with Workspace.open(board.workspace, create=False, write=False) as ws:
+        told = {e.body["name"]: e.body for e in ws.ledger.events("measurement")}
+    for name in ("debate", "critique", "market making"):
+        found = told[f"board.{task}.{name}.accuracy"]
+        assert 0 <= found["low"] <= found["value"] <= found["high"] <= 1
+        assert not found["tags"].get("failures")
 
 
 @pytest.mark.slow
