@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 pytest.importorskip("inspect_ai")
@@ -15,6 +16,7 @@ from superalign.evidence import FirewallError, Workspace
 from superalign.inspecting.importing import OWN, import_log
 from superalign.inspecting.items import Drawn, TaskUnfit, case_in
 from superalign.inspecting.playing import oversee, packed_episode
+from superalign.inspecting.seats import Seated
 from superalign.inspecting.tasks import TASKS
 from superalign.models.speaker import Ask, Reply
 from superalign.oversight import Lesson, case_of, play
@@ -171,6 +173,29 @@ def test_a_judge_that_says_nothing_teaches_nobody_and_the_log_says_so(evaluated:
     )
     assert log.status == "error"
     assert "could not be taught" in log.error.message
+
+
+@pytest.mark.parametrize("lesson", [True, False])
+def test_a_time_limit_ends_a_play_and_is_no_error(
+    evaluated: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, lesson: bool
+) -> None:
+    """Met while players learn, or in a play of players that have learned."""
+    quick = Seated.ask
+    texts = [
+        text for item in Drawn(task="traces", items=2).page().items for p in case_of(item).pieces for text in p.texts
+    ]
+
+    async def slow(self: Seated, seat: str, asks: Sequence[Ask]) -> list[Reply]:
+        mine = any(text in turn.content for ask in asks for turn in ask.messages for text in texts)
+        if lesson or mine:
+            await anyio.sleep(60)
+        return await quick(self, seat, asks)
+
+    monkeypatch.setattr(Seated, "ask", slow)
+    task = TASKS["market making"](**FEW)
+    log = evaluated(task, model=scripted(quoting), model_roles={"judge": scripted(letter)}, time_limit=3)
+    assert log.status == "success", log.error
+    assert {sample.limit.type for sample in log.samples} == {"time"}
 
 
 def test_the_adversary_moves_by_the_prompt_that_it_was_given(evaluated: Callable[..., Any], tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ def board(monkeypatch, tmp_path):
         {"judge_by": "samples", "samples": 2, "temper": 3, "protocols": ("debate with a check", "sequential debate")},
         {"judge_by": "logprob", "advisers": "family:s", "protocols": ("critique of 3 with discarding", "debate")},
         {"judge": "family:xs", "protocols": ("double consultancy", "critique of 3")},
+        {"judge_by": "logprob", "protocols": ("critique best of 4",)},
+        {"judge_by": "logprob", "advisers": "family:s", "protocols": ("critique best of 4",)},
         {"judge_by": "logprob", "curve": (2,), "seeds": 2, "protocols": ("critique",)},
     ],
 )

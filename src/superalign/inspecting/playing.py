@@ -74,7 +74,7 @@ def oversee(
             episode = await play_async(rules, case, players, seed=draws, sides=sides, ask=table.ask)
         else:
             learned = await learned_once(rules, table, drawn_of(lesson or {}), seed=seed)
-            episode = await played(rules, case, sides, learned, seed=draws)
+            episode = await played(rules, case, sides, learned, table, seed=draws)
             more = {"learned": fitted_digest(learned)}
         state.messages = [*written(case, episode)]
         told = verdict_words(case, episode)

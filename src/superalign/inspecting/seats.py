@@ -57,6 +57,8 @@ class Seated:
     """A lock: the judge is asked once how it answers, and players learn once."""
     learned: Mapping[str, Any] | None = None
     """The players that a protocol has trained, once it has."""
+    threads: Any = None
+    """A limit to the threads that its plays wait in."""
 
     async def settle(self) -> None:
         """Have the judge decide how it is asked. One that gives no first answer is asked by samples, where each of its

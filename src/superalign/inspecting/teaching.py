@@ -1,7 +1,7 @@
 """Protocols that train players by playing (market making, …), in Inspect: taught once an evaluation, then played.
 
     learned = await learned_once(rules, table, of, seed=0)       # in a solver, where models are known
-    episode = await played(rules, case, sides, learned, seed=0)
+    episode = await played(rules, case, sides, learned, table, seed=0)
 
 What is fitted are a few weights over what the judge believes, by oversight's own rules; no language model is changed.
 The lesson is of the training split, and its plays are asked of the models of the seats. Those rules know no event
@@ -10,9 +10,10 @@ loop: they run in a thread, which asks Inspect's models through the loop.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from superalign.evidence import SuperalignError
 from superalign.inspecting.items import Drawn, TaskUnfit
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from superalign.oversight.types import Case
     from superalign.tasks.item import Page
 
+T = TypeVar("T")
+THREADS = 128
+"""Plays at a time, at most: each waits in one for its models."""
 LEARNED = ("train", "dev")
 """Splits that players may learn from; a file of yours may lack the first."""
 
@@ -71,7 +75,6 @@ async def learned_once(rules: Protocol, table: Seated, of: Drawn, *, seed: int) 
     Raises SuperalignError where nothing of what the judge said could be read, so that there is nothing to learn from.
     """
     import anyio
-    from anyio import to_thread
 
     from superalign.oversight import case_of
     from superalign.oversight.table import Lesson
@@ -88,7 +91,7 @@ async def learned_once(rules: Protocol, table: Seated, of: Drawn, *, seed: int) 
                 seed=seed,
             )
             try:
-                table.learned = await to_thread.run_sync(rules.train, lesson)
+                table.learned = await aside(table, partial(rules.train, lesson))
             except ValueError as error:
                 raise SuperalignError(f"{rules.name}: its players could not be taught: {error}") from error
     return table.learned
@@ -105,16 +108,28 @@ def bridged(table: Seated) -> dict[str, Any]:
     return found
 
 
+async def aside(table: Seated, work: Callable[[], T]) -> T:
+    """Do it in a thread, of which the table has its own."""
+    from anyio import CapacityLimiter, to_thread
+
+    table.threads = table.threads or CapacityLimiter(THREADS)
+    return await to_thread.run_sync(work, limiter=table.threads)
+
+
 async def played(
-    rules: Protocol, case: Case, sides: Sequence[int | None], players: Mapping[str, Any], *, seed: int
+    rules: Protocol,
+    case: Case,
+    sides: Sequence[int | None],
+    players: Mapping[str, Any],
+    table: Seated,
+    *,
+    seed: int,
 ) -> Episode:
     """One play by players that were taught."""
-    from anyio import to_thread
-
     from superalign.oversight import play
 
     def once() -> Episode:
         (episode,) = play(rules, [case], dict(players), seed=seed, sides=[[tuple(sides)]])
         return episode
 
-    return await to_thread.run_sync(once)
+    return await aside(table, once)

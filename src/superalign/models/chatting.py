@@ -108,7 +108,9 @@ def form_of(model: LocalModel) -> str:
     for each in configured:
         for name in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):  # a place; and in the name
             each.pop(name, None)
-    words = core.to_str() if core is not None else sorted(tokenizer.get_vocab().items())
+    words = json.loads(core.to_str()) if core is not None else sorted(tokenizer.get_vocab().items())
+    for name in ("padding", "truncation", "version") if core is not None else ():  # of the last call, or the library
+        words.pop(name, None)
     marks = [tokenizer.bos_token, tokenizer.eos_token, getattr(tokenizer, "chat_template", None)]
     whole = json.dumps([words, marks, configured], sort_keys=True, default=str)
     return hashlib.sha256(whole.encode()).hexdigest()[:8]

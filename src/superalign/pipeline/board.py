@@ -204,7 +204,7 @@ def _begin(desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol], 
         k: list(v) if isinstance(v, tuple) else str(v)
         for k, v in asdict(config).items()
         if k not in ("workspace", "resume", *SPENDING)
-        and (v != getattr(usual, k) or (k not in ADDED if not cast.voices else k != "items"))
+        and (v != getattr(usual, k) or (k not in ADDED if not cast.voices else k not in ("items", "judge_tokens")))
     }
     body = {
         "board": stated,

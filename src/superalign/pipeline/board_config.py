@@ -133,7 +133,7 @@ SPENDING = (*spending.SPENDING, "adviser_price", "adviser_key_from")
 """On what terms models that speak are asked: no part of what is played, but for what it costs."""
 SETTINGS = ("workspace", "json", "resume", *SPENDING)
 """Options that are no part of what is played."""
-ADDED = ("judge_by", "samples", "judge_prompt", "adviser_prompts", "temper")
+ADDED = ("judge_by", "samples", "judge_prompt", "adviser_prompts", "temper", "judge_tokens")
 """Options that boards without players in words do not state."""
 WORDS = "words:"
 """Before the address of a model here that is asked in words."""

@@ -104,7 +104,7 @@ def _heard_again(ws: Workspace, board: Board, task: str, done: Stored) -> Voices
     voices = voices_again(board.event.body["spoken"], config, ws.store)
     for seed in range(config.seed, config.seed + config.seeds) if voices.judge and config.temper else ():
         told = done(tempering_stage(task, seed))
-        opened = open_page(board.desk(Tally(ws)), _lesson_then(ws, board, task, told["lesson"]))
+        opened = open_page(board.desk(Tally(ws)), lesson_then(ws, board, task, told["lesson"]))
         judge = judge_in_words(config, voices, again(ws.store, voices.judge, told), by=_using(done, board, task, seed))
         mine = scale_of(judge, Field(task=task, lesson=opened, test=opened), config, seed)
         if not same_scale(mine, told["scale"]):
@@ -112,7 +112,7 @@ def _heard_again(ws: Workspace, board: Board, task: str, done: Stored) -> Voices
     return voices
 
 
-def _lesson_then(ws: Workspace, board: Board, task: str, digest: str) -> Page:
+def lesson_then(ws: Workspace, board: Board, task: str, digest: str) -> Page:
     """What was learned from, as it is on record: what was held out later is screened out of no earlier lesson.
 
     Raises ValueError for a lesson that lacks what still repeats nothing held out.

@@ -17,7 +17,7 @@ from superalign.pipeline.board import at_the_table
 from superalign.pipeline.board_config import PERSON, PROMPT, SPEAKING, WORDS, speaks
 from superalign.pipeline.board_curves import budget_cells
 from superalign.pipeline.board_own import lesson_of
-from superalign.pipeline.board_recount import Board
+from superalign.pipeline.board_recount import Board, lesson_then
 from superalign.pipeline.board_scores import Cell, cells_of, chosen_protocols, packed_episode
 from superalign.pipeline.board_seats import Cast, Field, cast_of, in_their_seats, seated
 from superalign.pipeline.pages import open_page
@@ -59,8 +59,9 @@ def play_boards_again(board: Board, ws: Workspace, *, say: Callable[[str], None]
     for task in config.tasks:
         if done(f"{task}, measured") is None:
             continue
-        field = _field(board, ws, task)
         rounds = [(config, cells_of(task, chosen))]
+        first = f"{task}: {rounds[0][1][0].name}, seed {config.seed}"
+        field = _field(board, ws, task, str(done(first)["subject"]))
         rounds += [(replace(config, budget=b), budget_cells(task, b, chosen)) for b in config.curve]
         for at, cells in rounds if done(f"{task}, curve") is not None else rounds[:1]:
             for seed in range(config.seed, config.seed + config.seeds):
@@ -87,9 +88,17 @@ def _voices(board: Board, ws: Workspace, done: Stored) -> Voices | None:
     return settled_voices(config, here)
 
 
-def _field(board: Board, ws: Workspace, task: str) -> Field:
+def _field(board: Board, ws: Workspace, task: str, subject: str) -> Field:
+    """Lesson and exam of a task; the lesson is what the judge `subject` (`name@digest`) is on record as fitted to."""
     kept = board.desk(Tally(ws))
-    lesson = lesson_of(board.desk(ws), board.page(task, "train"))
+    whole, graph = board.page(task, "train"), ws.state.graph
+    fitted = {edge.source for edge in graph.edges if edge.target == subject.rpartition("@")[2] and edge.mode == "fit"}
+    data = sorted(each for each in fitted if graph.nodes[each].kind == "data")
+    lesson = (
+        lesson_then(ws, board, task, data[0])
+        if len(data) == 1 and task != "pixels"
+        else lesson_of(board.desk(ws), whole)
+    )
     return Field(task=task, lesson=open_page(kept, lesson), test=open_page(kept, board.page(task, "validation")))
 
 

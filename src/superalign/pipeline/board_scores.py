@@ -122,10 +122,10 @@ def left_out(config: OversightConfig) -> dict[str, str]:
 
 
 def for_a_person(chosen: Mapping[str, Protocol], *, asked_for: Sequence[str]) -> dict[str, Protocol]:
-    """The protocols that a person can judge: none that trains or adapts its judge by hundreds of plays, and none asks
-    for the record alone. Raises SuperalignError where one was asked for by name.
+    """The protocols that a person can judge: none that trains or adapts its judge by hundreds of plays, or has drafts
+    read to it, and none asks for the record alone. Raises SuperalignError where one was asked for by name.
     """
-    trained = [name for name, protocol in chosen.items() if protocol.learns]
+    trained = [name for name, protocol in chosen.items() if protocol.train is not None]
     if odd := sorted(set(trained) & set(asked_for)):
         raise SuperalignError(f"{odd[0]} trains its judge by hundreds of plays: leave it out where a person judges")
     return {name: replace(protocol, record=False) for name, protocol in chosen.items() if name not in trained}

@@ -37,6 +37,8 @@ JUDGE, ADVISERS = "judge", "advisers"
 SEATS = ("adviser", "a", "b", "critic", "second critic")
 """Where advisers that speak can sit."""
 UNSEEN = "weights unseen"
+SEVERAL = ("inspect:openai-api",)
+"""Providers that stand for several services, each with a key of its own."""
 _WEIGHTS = re.compile(r"@([0-9a-f]{64})$")
 
 
@@ -269,11 +271,14 @@ def _terms(config: OversightConfig, who: str) -> Terms:
 def _place(address: str) -> str:
     """Scheme and host, or provider, whom a key is for; empty of whoever is here and takes none.
 
+    >>> _place("inspect:openai-api/alpha/m")
+    'inspect:openai-api/alpha'
     >>> _place("https://there.org/v1#m"), _place("inspect:openai/gpt-4o"), _place("words:hf:weak"), _place("family:xs")
     ('https://there.org', 'inspect:openai', '', '')
     """
     if address.startswith("inspect:"):
-        return address.partition("/")[0]
+        provider, _, rest = address.partition("/")
+        return f"{provider}/{rest.partition('/')[0]}" if provider in SEVERAL else provider
     try:
         parts = urlsplit(address)
     except ValueError:  # no address: whoever is to ask there says so

@@ -11,6 +11,7 @@ messages are one. At least: every message is empty.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -87,19 +88,33 @@ class Lengthened:
         if what != "moves":
             return said
         return [
-            lengthened(message, position) if isinstance(message, Message) else message
-            for message, position in zip(said, abouts, strict=True)
+            lengthened(message, position, draft) if isinstance(message, Message) else message
+            for message, position, draft in zip(said, abouts, drafts(abouts), strict=True)
         ]
 
 
-def lengthened(said: Message, position: Position) -> Message:
+def drafts(positions: Sequence[Position]) -> list[int]:
+    """Of each, how many before it ask the same seat for the same turn: drafts of one message, none like another."""
+    seen: Counter[tuple[Any, ...]] = Counter()
+    found = []
+    for position in positions:
+        turn = (position.case.item, position.seat, position.side, len(position.view.messages), position.turns_left)
+        found.append(seen[turn])
+        seen[turn] += 1
+    return found
+
+
+def lengthened(said: Message, position: Position, draft: int = 0) -> Message:
     """The message with as many quotes and charges, of the longest pieces, and a text of its own that is as long.
+
+    Each `draft` begins with another piece.
 
     Pieces in which options differ come first: where nothing that is shown differs, both orders of the options are one
     request.
     """
     pieces = position.case.pieces
     longest = sorted(range(len(pieces)), key=lambda place: (_alike(pieces[place]), -sum(map(len, pieces[place].texts))))
+    longest = longest[draft % len(longest) :] + longest[: draft % len(longest)]
     return replace(
         said,
         quotes=tuple(Quote(place, pieces[place].texts) for place in longest[: len(said.quotes)]),
@@ -126,14 +141,14 @@ class Free:
         return np.full((len(cases), self.options), 1 / self.options)
 
     def moves(self, positions: Sequence[Position]) -> list[Message]:
-        return [self._move(position) for position in positions]
+        return [self._move(*each) for each in zip(positions, drafts(positions), strict=True)]
 
     def holds(self, case: Case, charge: Charge) -> bool:
         return False
 
-    def _move(self, position: Position) -> Message:
+    def _move(self, position: Position, draft: int) -> Message:
         if not self.long:
             return Message(speaker=position.seat)
         charges = (Charge(1, 0),) * CLAIMS
         said = Message(speaker=position.seat, quotes=(Quote(0, ()),), charges=charges, belief=(0.5, 0.5))
-        return lengthened(said, position)
+        return lengthened(said, position, draft)

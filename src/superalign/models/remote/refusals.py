@@ -27,8 +27,8 @@ MONEY = ("insufficient_quota", "billing_hard_limit", "credit balance")
 AGAIN = (408, 409, 425, 429)
 GATEWAY = (504, 524)
 """A gateway gave up waiting: whoever it waited for may have answered, and billed."""
-PLACEHOLDER = 12
-"""Characters: a shorter key is none (as "none" or "EMPTY" for one's own server), and may well stand in an answer."""
+PLACEHOLDERS = ("none", "empty", "null", "dummy", "key", "no-key", "not-needed", "sk-no-key-required", "test", "token")
+"""What stands for a key where a server wants none, in any case: it may well stand in an answer."""
 CONTEXT_WHY, FILTER_WHY = "context", "content filter"
 
 
@@ -53,7 +53,7 @@ class Fault(Exception):
 
 def keyless(text: AnyStr, key: str) -> AnyStr:
     """The text with the key cut out of it."""
-    if len(key) < PLACEHOLDER:
+    if not key or key.lower() in PLACEHOLDERS:
         return text
     return text.replace(key, "[key]") if isinstance(text, str) else text.replace(key.encode(), b"[key]")
 

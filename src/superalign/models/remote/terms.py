@@ -44,7 +44,7 @@ class Terms:
     requests_per_minute: int | None = None
     """In any 60 seconds, at most; None: as many as the server takes."""
     tokens_per_minute: int | None = None
-    """In any 60 seconds, at most: an estimate of each prompt (a third of its characters) and the answer's limit."""
+    """In any 60 seconds, at most: each prompt as `read_estimate` has it, and the answer's limit."""
     retries: int = 6
     """After the first try of a request, at most."""
     backoff: float = 0.5

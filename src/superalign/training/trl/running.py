@@ -83,7 +83,8 @@ def place_of(resume: Path | None, key: str) -> Iterator[Place]:
     whole.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")
     whole.replace(resume / LOG)
     yield place
-    over = resume.with_name(f"{resume.name}.done")  # a kill while it is removed leaves nothing that looks like a state
+    # a kill while it is removed leaves nothing that looks like a state
+    over = resume.with_name(f".{resume.name}.trl-done")
     shutil.rmtree(over, ignore_errors=True)
     resume.rename(over)
     shutil.rmtree(over)
