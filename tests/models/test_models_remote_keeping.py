@@ -23,6 +23,7 @@ from superalign.evidence.errors import SuperalignError, Tampered
 from superalign.evidence.store import ObjectStore
 from superalign.models.errors import ModelError
 from superalign.models.remote import Kept, KeptError, KeptOnly, KeptSpeaker, Terms
+from superalign.models.remote.reserving import Reservation, Till
 from superalign.models.speaker import Ask, Reply, Turn
 from superalign.models.speakers import speaker_at
 
@@ -273,3 +274,32 @@ def test_a_local_speaker_is_kept_too(tmp_path: Path) -> None:
 def test_a_store_without_an_index_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="give kept"):
         Terms(store=ObjectStore(tmp_path, tmp_path))
+
+
+def test_who_only_reads_an_index_writes_nothing(tmp_path: Path) -> None:
+    """A dry run: not even what a process that is gone had set aside is booked by it."""
+    ask = asks(1)[0]
+    kept = Kept(tmp_path)
+    kept.keep_own([ask], [Reply(kind="answer", text="a")], identity="m")
+    assert kept.reserve(Reservation(usd=1.0, read=4, ask=ask, identity="m"), Till(), 5.0)
+    kept.close()
+    before = {
+        path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".sqlite-shm"
+    }
+    reading = Kept(tmp_path, write=False)
+    assert [row.key for row in reading.rows([ask.key("m")])] == [ask.key("m")]
+    assert reading.paid("m").usd == 0.0
+    with pytest.raises(KeptError, match="readonly"):
+        reading.keep_own(asks(2)[1:], [Reply(kind="answer", text="b")], identity="m")
+    reading.close()
+    after = {path: path.read_bytes() for path in before}
+    assert after == before
+    writing = Kept(tmp_path)
+    assert writing.paid("m").usd == 1.0
+    writing.close()
+
+
+def test_an_index_that_is_not_there_is_not_made_by_a_reader(tmp_path: Path) -> None:
+    with pytest.raises(KeptError):
+        Kept(tmp_path / "nowhere", write=False)
+    assert not list(tmp_path.iterdir())

@@ -215,7 +215,7 @@ def foreseen(terms: InterpretConfig, sizes: InterpretSizes, sites: Sequence[str]
             asks |= _put_aside(terms, sizes, left, corpus)
         if not (terms.workspace / "replies.sqlite").is_file():
             return priced(asks, voice, None, terms.limit)
-        with closing(Kept(terms.workspace)) as kept:
+        with closing(Kept(terms.workspace, write=False)) as kept:
             return priced(asks, voice, kept, terms.limit)
 
 

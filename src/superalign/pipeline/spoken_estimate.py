@@ -133,7 +133,7 @@ class _Kept:
             mine = [e.body for e in ws.ledger.events("stage") if e.body.get("run") == desk.key("run")]
             self.finished = {str(body.get("stage")) for body in mine}
         if (path / "replies.sqlite").is_file():
-            self._index = Kept(path)
+            self._index = Kept(path, write=False)
             paid = [v.identity for v in self._voices.named().values() if isinstance(v.speaker, RemoteSpeaker)]
             self.spent = sum(self._index.paid(identity).usd for identity in dict.fromkeys(paid))
         return self

@@ -83,10 +83,14 @@ class _Ticket:
 
 
 class Kept:
-    """The index in `folder`, and the store that it points into (`folder/objects` unless given). Thread-safe."""
+    """The index in `folder`, and the store that it points into (`folder/objects` unless given). Thread-safe.
 
-    def __init__(self, folder: Path, store: ObjectStore | None = None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    `write=False`: only to be read, and nothing is written, or made, on the way.
+    """
+
+    def __init__(self, folder: Path, store: ObjectStore | None = None, *, write: bool = True) -> None:
+        if write:
+            folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "replies.sqlite"
         self.store = store or ObjectStore(folder / "objects", folder / "tmp")
         self._waiting: list[_Ticket] = []
@@ -94,6 +98,10 @@ class Kept:
         self._owners, self._flushes = self.path.with_suffix(".owners"), False
         self._owner: Owner | None = None
         with self._errors():
+            if not write:
+                self._db, version = _read_only(self.path)
+                self._known(version)
+                return
             self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             with self._transaction():  # two processes may open a new index at once
@@ -104,6 +112,9 @@ class Kept:
                 if version in (0, VERSION):  # indexes of before had no reservations
                     self._db.execute(reserving.TABLE)
                     reserving.book_gone(self._db, self._owners)
+        self._known(version)
+
+    def _known(self, version: int) -> None:
         if version not in (0, VERSION):
             raise KeptError(
                 f"{self.path} has format {version}, this superalign reads {VERSION}: update it, or start anew"
@@ -269,6 +280,21 @@ class Kept:
             raise KeptError(
                 f"the index of replies {self.path}: {error}: is the disk full, or the file damaged?"
             ) from error
+
+
+def _read_only(path: Path) -> tuple[sqlite3.Connection, int]:
+    """The index, and its format; as a file that nobody changes where nothing at all can be written beside it."""
+    for mode in ("mode=ro", "mode=ro&immutable=1"):
+        index = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, timeout=60, check_same_thread=False)
+        try:
+            (version,) = index.execute("PRAGMA user_version").fetchone()
+        except sqlite3.OperationalError:
+            index.close()
+            if mode != "mode=ro":
+                raise
+        else:
+            return index, int(version)
+    raise AssertionError("one of both returns or raises")
 
 
 class KeptSpeaker:
