@@ -66,7 +66,7 @@ def test_labels_and_steps_become_cases_of_two_options(tmp_path):
         assert len(page.items) == SIZES.items
         assert why_not("debate", False, task) == ""
         assert why_not("bisection", True, task)
-        assert "pairs of texts" in why_not("market making", False, task)
+        assert "pairs of texts" in why_not("market making", False, task, learns=True)
 
 
 def test_labels_answers_and_steps_are_played_in_words_beside_each_other(tmp_path):

@@ -251,7 +251,11 @@ def _begin(desk: Desk, config: OversightConfig, chosen: Mapping[str, Protocol], 
 
 def unplayed(task: str, chosen: Mapping[str, Protocol]) -> dict[str, str]:
     """Protocol → why it is not played on data of that format."""
-    found = {name: why_not(name, protocol.referee, task) for name, protocol in chosen.items() if is_own(task)}
+    found = {
+        name: why_not(name, protocol.referee, task, learns=protocol.learns)
+        for name, protocol in chosen.items()
+        if is_own(task)
+    }
     return {name: why for name, why in found.items() if why}
 
 

@@ -122,8 +122,6 @@ CONTROLS = ("unaided", "deference", "ensemble")
 """Always played, and what every protocol is compared with."""
 PRIMARY = (("debate", "unaided"), ("debate", "consultancy"))
 """Confirmed pairs, a task each; all others are exploratory."""
-TRAINED = ("recursive reward modelling", "market making", "prover-verifier", "prover-estimator")
-"""Protocols that train their players by playing."""
 BUDGETS, SEEDS = range(2, 33), range(1, 101)
 CURVES: dict[str, tuple[int, ...]] = {"default": (2, 8), "quick": ()}
 """Preset → further budgets."""
@@ -180,8 +178,8 @@ def settled(config: OversightConfig) -> OversightConfig:
     return replace(spending.without_terms(config, SPENDING), curve=tuple(curve), resume=False)
 
 
-def why_not(protocol: str, referee: bool, task: str) -> str:
-    """Why a protocol is not played on a task; empty where it is.
+def why_not(protocol: str, referee: bool, task: str, *, learns: bool = False) -> str:
+    """Why a protocol is not played on a task; empty where it is. `learns`: does it train players by playing?
 
     >>> why_not("bisection", True, "slips")
     'needs steps that follow from each other'
@@ -193,7 +191,7 @@ def why_not(protocol: str, referee: bool, task: str) -> str:
     if (form := own_form(task)) and form != "mutant":
         if referee:
             return "that one place of it is wrong, nobody has put on record: no claim can be checked"
-        if protocol in TRAINED and form != "preference":
+        if learns and form != "preference":
             return "trains its players on pairs of texts, and this has one text for all options"
     if protocol in ("recursive reward modelling", "prover-estimator") and task == "rules":
         return "adds evidence up over parts, and a proof says nothing until it is whole"

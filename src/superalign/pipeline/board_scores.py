@@ -185,7 +185,7 @@ def cells_of(task: str, chosen: Mapping[str, Protocol]) -> list[Cell]:
     """What is played on a task, in the order of the board."""
     cells = []
     for name, protocol in chosen.items():
-        if not why_not(name, protocol.referee, task):
+        if not why_not(name, protocol.referee, task, learns=protocol.learns):
             cells.append(Cell(name=name, protocol=protocol, adapts=False))
             argued = protocol.seats and protocol.train is None and not protocol.referee and name != "deference"
             if protocol.record and (argued or name == "unaided"):
