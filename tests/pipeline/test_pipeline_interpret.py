@@ -292,6 +292,7 @@ def server():
 
 def test_your_own_model_text_dictionary_and_explainer(mine, server):
     more = {"dictionaries": (f"0:{mine / 'sae.safetensors'}",), "explainer": server, "described": 6}
+    more["concurrency"] = 1  # the server counts: one at a time, its third answer is always the same unit's
     model = f"hf:{mine / 'mine'}"
     interpret(config(mine, model=model, corpus=texts(mine / "texts"), parts=("explanations",), **more))
     found = measurements(mine)
