@@ -162,6 +162,12 @@ def test_a_lesson_that_can_not_be_given_is_refused(options: dict[str, Any], said
         TASKS["market making"](**{**FEW, **options})
 
 
+def test_a_lesson_is_of_another_split_than_what_is_played() -> None:
+    for split in ("dev", "validation", "test"):
+        lesson = TASKS["market making"](**{**FEW, "split": split}).metadata[OWN]["lesson"]
+        assert lesson["family"] == "construction/traces/train"
+
+
 def test_a_solver_without_a_lesson_says_what_it_needs() -> None:
     with pytest.raises(TaskUnfit, match="give `lesson`"):
         oversee("market making")
